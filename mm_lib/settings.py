@@ -1,0 +1,234 @@
+"""The typed, frozen settings of every program: one TOML file, MM_* environment variables, *_FILE secrets.
+
+An unknown, misspelt or wrong key stops the program with a message that names it (SettingsError).
+Later sources win: defaults, the TOML file, MM_SECTION__KEY, and MM_SECTION__KEY_FILE (a file that holds the value).
+Relative paths are relative to the folder of the configuration file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+PREFIX = "MM_"
+CONFIG_VARIABLE = "MM_CONFIG"
+SEARCH_PATH = (Path("mirrormanager.toml"), Path("/etc/mirrormanager/mirrormanager.toml"))
+MIN_SECRET_LENGTH = 32
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message names each wrong key and says what to do."""
+
+
+class Section(BaseModel):
+    """Frozen, and refuses keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(Section):
+    """Where the registry lives."""
+
+    url: str = Field("sqlite:///mirrormanager.sqlite", description="sqlite:///FILE or postgresql://USER@HOST/NAME")
+    pool_size: int = Field(5, ge=1, description="connections that a process keeps open (PostgreSQL)")
+
+
+class CacheSettings(Section):
+    """The file that redirectors answer from."""
+
+    file: Path = Field(Path("mirrorlist.cache"), description="written by `mm-admin cache build`")
+
+
+class GeoSettings(Section):
+    """Which country, place and network an address belongs to. Files that are not named are not used."""
+
+    country_database: Path | None = Field(
+        None, description="MMDB with countries (GeoLite2-Country, or made by `mm-admin geodata update`)"
+    )
+    city_database: Path | None = Field(None, description="MMDB with coordinates (GeoLite2-City)")
+    asn_database: Path | None = Field(None, description="MMDB with autonomous system numbers (GeoLite2-ASN)")
+    embedded: bool = Field(True, description="without a country database, use the countries that iptocc carries")
+
+
+class LogSettings(Section):
+    """Diagnostic messages; they go to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="the least severe that is shown")
+    format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, JSON lines else")
+
+
+class RedirectorSettings(Section):
+    """How clients are answered."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = Field(3000, description="port to listen on")
+    workers: int = Field(2, ge=1, description="processes; one per core")
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="reverse proxies in front that append to X-Forwarded-For; 0: the peer is the client"
+    )
+    allow_ip_parameter: bool = Field(False, description="let clients choose the address they are judged by, with ip=")
+    minimum_hosts: int = Field(5, ge=0, description="below this many hosts an answer is filled up from all the world")
+    reload_interval: Seconds = Field(1.0, description="seconds between looks for a new cache file")
+    access_log: Path | None = Field(None, description="one line per answered repository request; none: not written")
+
+
+class CrawlerSettings(Section):
+    """How mirrors are asked. Be polite: they are run by volunteers."""
+
+    user_agent: str = Field("mirrormanager-crawler/0.1", description="what mirrors see; add a URL or address of yours")
+    connections_per_host: int = Field(2, ge=1, le=16, description="connections to one mirror at once")
+    connections: int = Field(200, ge=1, description="connections in all")
+    hosts: int = Field(50, ge=1, description="mirrors crawled at once")
+    connect_timeout: Seconds = Field(10.0, description="seconds to connect")
+    request_timeout: Seconds = Field(30.0, description="seconds for one answer")
+    host_timeout: Seconds = Field(3600.0, description="seconds for one mirror")
+    total_timeout: Seconds = Field(21600.0, description="seconds for a whole run")
+    tries: int = Field(3, ge=1, le=10, description="tries for an answer that is neither yes nor no")
+    max_metadata_bytes: int = Field(64 << 20, ge=1024, description="largest repomd.xml that is fetched")
+    fail_hosts_after: int = Field(4, ge=1, description="failed crawls in a row after which a host is switched off")
+    max_stale_days: float = Field(4.0, ge=0, description="how long an older repomd.xml still counts as good")
+
+
+class FrontendSettings(Section):
+    """The web pages."""
+
+    secret_key: SecretStr | None = Field(None, description="signs sessions; `mm-admin init` makes one")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = Field(5000, description="port to listen on")
+    workers: int = Field(2, ge=1, description="processes")
+    trusted_proxies: int = Field(0, ge=0, le=10, description="reverse proxies in front")
+    https: bool = Field(True, description="pages are reached by https: cookies are Secure, HSTS is sent")
+    session_hours: float = Field(8.0, gt=0, description="a sign-in ends after this many hours")
+    page_size: int = Field(25, ge=5, le=100, description="rows per page")
+    site_name: str = Field("MirrorManager", description="shown on every page")
+    contact: str = Field("", description="e-mail address or URL shown in the footer; empty: none")
+    redirector_url: str = Field("", description="public address of the redirector, shown in examples; empty: none")
+
+
+class Settings(Section):
+    """Everything, section by section."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    cache: CacheSettings = CacheSettings()
+    geo: GeoSettings = GeoSettings()
+    log: LogSettings = LogSettings()
+    redirector: RedirectorSettings = RedirectorSettings()
+    crawler: CrawlerSettings = CrawlerSettings()
+    frontend: FrontendSettings = FrontendSettings()
+
+
+def sections() -> Iterator[tuple[str, type[Section]]]:
+    """Every section's name and type, in the order of the file."""
+    for name, info in Settings.model_fields.items():
+        assert isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+        yield name, info.annotation
+
+
+def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The configuration file: as named, else $MM_CONFIG, else the first of SEARCH_PATH that exists, else none."""
+    named = explicit or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    if named is not None:
+        if not named.is_file():
+            raise SettingsError(f"{named}: no such configuration file. Run `mm-admin --config {named} init` to make it.")
+        return named
+    return next((path for path in SEARCH_PATH if path.is_file()), None)
+
+
+def load(explicit: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check all sources. Raises SettingsError naming every key that is wrong."""
+    path = find_config(explicit, environ)
+    values = _read_toml(path) if path else {}
+    for (section, key), value in _from_environment(environ).items():
+        target = values.setdefault(section, {})
+        if isinstance(target, dict):
+            target[key] = value
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, path)) from None
+    return _absolute(settings, path.parent.absolute() if path else Path.cwd())
+
+
+def require_secret(settings: Settings) -> str:
+    """The front end's secret key. Raises SettingsError when it is missing, a placeholder or too short."""
+    secret = settings.frontend.secret_key
+    text = secret.get_secret_value() if secret else ""
+    if len(text) < MIN_SECRET_LENGTH or len(set(text)) < 8:
+        raise SettingsError(
+            f"frontend.secret_key is {'missing' if not text else 'too weak'}: put at least {MIN_SECRET_LENGTH} random "
+            "characters there (`mm-admin init` makes a configuration with one), or name a file with it in "
+            "MM_FRONTEND__SECRET_KEY_FILE."
+        )
+    return text
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """(section, key) -> value for each MM_SECTION__KEY and MM_SECTION__KEY_FILE; unknown names are refused."""
+    known = {f"{PREFIX}{name}__{key}".upper(): (name, key) for name, kind in sections() for key in kind.model_fields}
+    found: dict[tuple[str, str], str] = {}
+    for variable in sorted(environ):  # sorted: KEY comes before KEY_FILE, so the file wins
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        if variable in known:
+            found[known[variable]] = environ[variable]
+        elif variable.removesuffix("_FILE") in known:
+            found[known[variable.removesuffix("_FILE")]] = _read_secret(variable, environ[variable])
+        else:
+            raise SettingsError(f"{variable}: unknown environment variable; settings are named MM_SECTION__KEY.")
+    return found
+
+
+def _read_secret(variable: str, name: str) -> str:
+    try:
+        return Path(name).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{variable}: {name} cannot be read: {error}") from None
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    lines = [f"The settings{f' in {path}' if path else ''} cannot be used:"]
+    for problem in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        unknown = problem["type"] == "extra_forbidden"
+        lines.append(f"  {key}: {'unknown key' if unknown else problem['msg']}")
+    return "\n".join(lines)
+
+
+def _absolute(settings: Settings, base: Path) -> Settings:
+    """Relative files resolved against the folder of the configuration file."""
+    changes: dict[str, Section] = {}
+    for name, _ in sections():
+        section: Section = getattr(settings, name)
+        paths = {
+            key: base / value
+            for key in type(section).model_fields
+            if isinstance(value := getattr(section, key), Path) and not value.is_absolute()
+        }
+        if paths:
+            changes[name] = section.model_copy(update=paths)
+    changes["database"] = settings.database.model_copy(update={"url": _absolute_sqlite(settings.database.url, base)})
+    return settings.model_copy(update=changes)
+
+
+def _absolute_sqlite(url: str, base: Path) -> str:
+    relative = "sqlite:///"
+    if url.startswith(relative) and not url.startswith(relative + "/") and url not in (relative, relative + ":memory:"):
+        return relative + str(base / url.removeprefix(relative))
+    return url
+
+

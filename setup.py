@@ -1,0 +1,120 @@
+"""All packaging metadata. Each dependency says why it is here; constraints.txt holds the versions CI runs with."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+# Everything, the redirector included, reads one typed settings file and logs the same way.
+BASE = [
+    "pydantic>=2.11,<3",  # typed, frozen settings that name the wrong key
+    "pydantic-settings>=2.10,<3",  # TOML file, MM_* environment and *_FILE secrets merged in one order
+    "python-json-logger>=3.2,<5",  # JSON lines when a service collects the log
+    "click>=8.1,<9",  # command lines: help, examples, exit codes
+]
+# Whatever touches the database: mm-admin, the front end and the crawler.
+DATABASE = [
+    "sqlalchemy>=2.0.36,<2.2",  # the model and its queries
+    "alembic>=1.14,<2",  # migrations
+    "psycopg2-binary>=2.9.10,<3",  # PostgreSQL, what production runs
+    "pyroaring>=1.0,<2",  # which directories a mirror has up to date, as one bitmap
+    "argon2-cffi>=23.1,<26",  # argon2id for passwords and API tokens
+    "babel>=2.16,<3",  # the real list of countries and their names
+    "rich>=13.9,<16",  # tables and progress bars on a terminal
+    "email-validator>=2.2,<3",  # addresses that a mail server would accept
+]
+REDIRECTOR = [
+    "gunicorn>=23,<28",  # the WSGI server that mm-redirector starts
+    "maxminddb>=2.6,<4",  # MMDB files, memory-mapped by its C extension
+    "iptocc>=3.3,<4",  # countries on a fresh machine, without an account or a download
+]
+CRAWLER = [
+    *DATABASE,
+    "pycurl>=7.45.6,<8",  # libcurl's multi interface: 17 us of CPU per HEAD
+    "lxml>=5.3,<7",  # repomd.xml, parsed without entities or network
+]
+FRONTEND = [
+    *DATABASE,
+    "flask>=3.1,<4",  # pages
+    "flask-sqlalchemy>=3.1,<4",  # a database session per request
+    "flask-login>=0.6.3,<0.7",  # who is signed in
+    "flask-wtf>=1.2,<2",  # CSRF tokens
+    "wtforms>=3.2,<4",  # forms
+    "flask-talisman>=1.1,<2",  # Content-Security-Policy and its relatives
+    "flask-limiter>=3.9,<5",  # sign-in attempts per address
+    "gunicorn>=23,<28",  # the WSGI server that mm-frontend starts
+]
+GEODATA = ["mmdb-writer>=0.2.5,<0.3", "netaddr>=1.3,<2"]  # mm-admin geodata update: text ranges to MMDB
+LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
+TEST = [
+    "createrepo-c>=1.1,<2",  # real repodata for the demo's and the tests' master trees
+    "pytest>=8.3,<10",
+    "pytest-xdist>=3.6,<4",  # both cores
+    "hypothesis>=6.120,<7",  # hostile input
+    "playwright>=1.49,<2",  # drives Debian's Chromium
+    "ruff>=0.9",
+    "mypy>=1.14",
+    "import-linter>=2.1,<3",  # who may import whom
+    "build>=1.2,<2",  # the wheel that the packaging test installs
+]
+DEMO = sorted({*REDIRECTOR, *CRAWLER, *FRONTEND, "createrepo-c>=1.1,<2"})
+
+MIGRATIONS = "mm_lib.migrations"  # installed name of the top-level alembic/ folder
+
+setup(
+    name="mirrormanager",
+    version="0.1.0",
+    description="Knows which mirror carries what, checks that it is true, and sends every client to the best one",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=[
+        "mm_lib",
+        "mm_lib.cache",
+        "mm_lib.cli",
+        "mm_lib.data",
+        "mm_lib.model",
+        "mm_lib.publish",
+        "mm_lib.rules",
+        "mm_lib.services",
+        MIGRATIONS,
+        f"{MIGRATIONS}.versions",
+        "mm_redirector",
+        "mm_crawler",
+        "mm_crawler.fetch",
+        "mm_crawler.master",
+        "mm_frontend",
+        "mm_frontend.auth",
+        "mm_frontend.public",
+    ],
+    package_dir={MIGRATIONS: "alembic", f"{MIGRATIONS}.versions": "alembic/versions"},
+    package_data={
+        "mm_lib": ["py.typed"],
+        "mm_lib.data": ["*.csv", "*.toml", "*.md"],
+        MIGRATIONS: ["script.py.mako"],
+        "mm_redirector": ["py.typed"],
+        "mm_crawler": ["py.typed"],
+        "mm_frontend": ["py.typed", "templates/*", "templates/*/*", "static/*", "static/*/*"],
+    },
+    install_requires=BASE,
+    extras_require={
+        "admin": [*DATABASE, *GEODATA],
+        "redirector": REDIRECTOR,
+        "crawler": CRAWLER,
+        "frontend": FRONTEND,
+        "geodata": GEODATA,
+        "ldap": LDAP,
+        "demo": DEMO,
+        "test": sorted({*DEMO, *GEODATA, *TEST}),
+    },
+    entry_points={
+        "console_scripts": [
+            "mm-admin=mm_lib.cli.main:main",
+            "mm-crawler=mm_crawler.cli:main",
+            "mm-frontend=mm_frontend.wsgi:main",
+            "mm-redirector=mm_redirector.wsgi:main",
+        ]
+    },
+)
