@@ -137,7 +137,9 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path | Non
     named = explicit or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     if named is not None:
         if not named.is_file():
-            raise SettingsError(f"{named}: no such configuration file. Run `mm-admin --config {named} init` to make it.")
+            raise SettingsError(
+                f"{named}: no such configuration file. Run `mm-admin --config {named} init` to make it."
+            )
         return named
     return next((path for path in SEARCH_PATH if path.is_file()), None)
 
@@ -230,5 +232,3 @@ def _absolute_sqlite(url: str, base: Path) -> str:
     if url.startswith(relative) and not url.startswith(relative + "/") and url not in (relative, relative + ":memory:"):
         return relative + str(base / url.removeprefix(relative))
     return url
-
-

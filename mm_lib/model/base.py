@@ -1,0 +1,105 @@
+"""The declarative base, the column types that every table shares, and the mixins for state and time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from sqlalchemy import CheckConstraint, DateTime, Dialect, Enum, ForeignKey, MetaData, String, TypeDecorator, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# Names for every constraint, so that a migration can drop what it made on any database.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: naive values are refused, and SQLite's answers get their zone back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without zone cannot be stored; use datetime.now(UTC)")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Every table."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: UtcDateTime}
+
+
+Id = Annotated[int, mapped_column(primary_key=True)]
+Created = Annotated[datetime, mapped_column(UtcDateTime, server_default=func.now())]
+
+
+def text_enum(kind: type[StrEnum], name: str) -> Enum:
+    """A column that holds one of the enum's values as text, checked by the database."""
+    return Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=32,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def parent(table: str, **options: Any) -> Any:
+    """A required foreign key whose rows go with their parent, deleted by the database."""
+    return mapped_column(ForeignKey(f"{table}.id", ondelete="CASCADE"), index=True, **options)
+
+
+def country_check(column: str) -> CheckConstraint:
+    """Two capitals: what ISO 3166-1 alpha-2 codes look like; forms and imports check against the real list."""
+    return CheckConstraint(f"length({column}) = 2 AND upper({column}) = {column}", name=f"{column}_is_code")
+
+
+def not_blank(column: str) -> CheckConstraint:
+    """A name that is not empty and has no blanks around it."""
+    return CheckConstraint(f"trim({column}) <> '' AND trim({column}) = {column}", name=f"{column}_not_blank")
+
+
+class State(StrEnum):
+    """Whether a site or host takes part, and who said so."""
+
+    ACTIVE = "active"
+    OWNER_DISABLED = "owner-disabled"
+    ADMIN_DISABLED = "admin-disabled"
+    AUTO_DISABLED = "auto-disabled"
+
+
+class StateMixin:
+    """A state that always comes with its reason, since when, and by whom."""
+
+    state: Mapped[State] = mapped_column(text_enum(State, "state"), default=State.ACTIVE, index=True)
+    state_reason: Mapped[str] = mapped_column(default="")
+    state_since: Mapped[Created]
+    state_by: Mapped[str] = mapped_column(default="", doc="user name, or the program that decided")
+
+
+class TimesMixin:
+    """When a row was made and last changed."""
+
+    created_at: Mapped[Created]
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now(), onupdate=func.now())
+
+
+Name = Annotated[str, mapped_column(String(255))]
+Country = Annotated[str, mapped_column(String(2))]

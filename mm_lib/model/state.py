@@ -1,0 +1,158 @@
+"""What mirrors do carry, how healthy they are, and the work that finds it out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mm_lib.model.base import Base, Created, Id, Name, parent, text_enum
+
+
+class StateSource(StrEnum):
+    """How a host-category's state was last established."""
+
+    CRAWL = "crawl"
+    CHECK_IN = "check-in"
+    IMPORT = "import"
+
+
+class HostCategoryState(Base):
+    """Which directories a host has up to date: one roaring bitmap of directory ids."""
+
+    __tablename__ = "host_category_state"
+
+    host_category_id: Mapped[int] = mapped_column(
+        ForeignKey("host_category.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    up_to_date: Mapped[bytes] = mapped_column(LargeBinary, deferred=True, doc="pyroaring BitMap, portable format")
+    directories_up_to_date: Mapped[int]
+    directories_total: Mapped[int]
+    established_at: Mapped[datetime]
+    source: Mapped[StateSource] = mapped_column(text_enum(StateSource, "source"))
+
+
+class Health(StrEnum):
+    """Whether a host's copy of a category may be served."""
+
+    ACTIVE = "active"
+    SUSPECT = "suspect"
+    QUARANTINED = "quarantined"
+    PROBATION = "probation"
+
+
+class HostCategoryHealth(Base):
+    """How asking a host for a category went lately; counted per category, so that one cannot hide another."""
+
+    __tablename__ = "host_category_health"
+    __table_args__ = (CheckConstraint("failures >= 0", name="failures_not_negative"),)
+
+    host_category_id: Mapped[int] = mapped_column(
+        ForeignKey("host_category.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    health: Mapped[Health] = mapped_column(text_enum(Health, "health"), default=Health.ACTIVE)
+    reason: Mapped[str] = mapped_column(default="")
+    since: Mapped[Created]
+    failures: Mapped[int] = mapped_column(default=0, doc="crawls in a row that could not reach it")
+    last_ok_at: Mapped[datetime | None]
+    last_tried_at: Mapped[datetime | None]
+    next_due_at: Mapped[datetime | None] = mapped_column(index=True)
+
+
+class HealthChange(Base):
+    """The history of a host-category's health."""
+
+    __tablename__ = "health_change"
+
+    id: Mapped[Id]
+    host_category_id: Mapped[int] = parent("host_category")
+    at: Mapped[Created]
+    health: Mapped[Health] = mapped_column(text_enum(Health, "health"))
+    reason: Mapped[str] = mapped_column(default="")
+
+
+class RepositoryMirrorState(Base):
+    """Which version of a repository's metadata a host had when it was last asked."""
+
+    __tablename__ = "repository_mirror_state"
+
+    host_category_id: Mapped[int] = mapped_column(ForeignKey("host_category.id", ondelete="CASCADE"), primary_key=True)
+    repository_id: Mapped[int] = mapped_column(
+        ForeignKey("repository.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    file_detail_id: Mapped[int | None] = mapped_column(ForeignKey("file_detail.id", ondelete="SET NULL"), index=True)
+    verdict: Mapped[str]
+    lag_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    checked_at: Mapped[datetime]
+
+
+class RunKind(StrEnum):
+    """What a run did."""
+
+    MASTER = "master"
+    MIRRORS = "mirrors"
+    PROPAGATION = "propagation"
+
+
+class CrawlRun(Base):
+    """One run of the scanner or the crawler."""
+
+    __tablename__ = "crawl_run"
+
+    id: Mapped[Id]
+    kind: Mapped[RunKind] = mapped_column(text_enum(RunKind, "kind"))
+    arguments: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    started_at: Mapped[datetime] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str] = mapped_column(default="")
+    counts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class CrawlResult(Base):
+    """What one run found for one host and category."""
+
+    __tablename__ = "crawl_result"
+    __table_args__ = (Index(None, "host_category_id", "started_at"),)
+
+    id: Mapped[Id]
+    run_id: Mapped[int] = parent("crawl_run")
+    host_category_id: Mapped[int] = mapped_column(ForeignKey("host_category.id", ondelete="CASCADE"))
+    started_at: Mapped[datetime]
+    seconds: Mapped[float]
+    requests: Mapped[int] = mapped_column(default=0)
+    outcome: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+    counts: Mapped[dict[str, int]] = mapped_column(JSON, default=dict, doc="directories per verdict")
+    evidence: Mapped[list[Any]] = mapped_column(
+        JSON, default=list, deferred=True, doc="a bounded number of verdicts with URL, expected, found"
+    )
+
+
+class JobState(StrEnum):
+    """How far a job is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Job(Base):
+    """Work that somebody asked for and a worker does later."""
+
+    __tablename__ = "job"
+    __table_args__ = (Index(None, "state", "created_at"),)
+
+    id: Mapped[Id]
+    kind: Mapped[Name]
+    arguments: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    state: Mapped[JobState] = mapped_column(text_enum(JobState, "state"), default=JobState.WAITING)
+    requested_by: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[Created]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON)

@@ -1,0 +1,10 @@
+"""Every table, loaded: import this where the whole schema is meant (migrations, sessions)."""
+
+from __future__ import annotations
+
+from mm_lib.model import accounts, content, geography, hosts, sites, state, statistics
+from mm_lib.model.base import Base
+
+__all__ = ["accounts", "content", "geography", "hosts", "metadata", "sites", "state", "statistics"]
+
+metadata = Base.metadata
