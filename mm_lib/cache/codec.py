@@ -55,9 +55,11 @@ class _PlainUnpickler(pickle.Unpickler):
     """Reads containers and scalars only."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
+        """Refuse."""
         raise ForbiddenContent(f"it asks for {module}.{name}; a cache holds plain values only")
 
-    def persistent_load(self, pid: Any) -> NoReturn:
+    def persistent_load(self, _pid: Any) -> NoReturn:
+        """Refuse."""
         raise ForbiddenContent("it refers to an object outside of the file")
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 refused or failed (the message says why), 2 wrong usage or
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -71,19 +72,23 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except SettingsError as error:
-            raise _failure(str(error), 2) from error
+            raise Failure(str(error), 2) from error
         except (ServiceError, CacheError) as error:
-            raise _failure(str(error), 1) from error
+            raise Failure(str(error), 1) from error
         except (OperationalError, ProgrammingError) as error:
-            raise _failure(_database_message(error), 1) from error
+            raise Failure(_database_message(error), 1) from error
+        except BrokenPipeError:
+            raise  # `| head` is no failure; click knows what to do
         except OSError as error:
-            raise _failure(str(error), 1) from error
+            raise Failure(str(error), 1) from error
 
 
-def _failure(message: str, code: int) -> click.ClickException:
-    failure = click.ClickException(message)
-    failure.exit_code = code
-    return failure
+class Failure(click.ClickException):
+    """A message for the person, and an exit code for the program that called."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]  # click declares a class variable and reads the instance's
 
 
 def _database_message(error: OperationalError | ProgrammingError) -> str:
@@ -104,7 +109,7 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: boo
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
     # Piped to another program, a table must not be cut to 80 columns.
-    console = Console() if click.get_text_stream("stdout").isatty() else Console(width=1000, soft_wrap=True)
+    console = Console() if sys.stdout.isatty() else Console(width=1000, soft_wrap=True)
     console.print(table)
 
 

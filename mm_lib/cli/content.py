@@ -1,0 +1,239 @@
+"""mm-admin product, version, arch, category, repository, redirect: what is mirrored."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mm_lib.cli.common import Group, Program, json_option, show
+from mm_lib.services import content
+from mm_lib.services.errors import InvalidValue
+
+hidden_option = click.option("--hidden", is_flag=True, help="Not shown on public pages.")
+
+
+@click.group(cls=Group)
+def product() -> None:
+    """Distributions and add-ons."""
+
+
+@product.command("add")
+@click.argument("name")
+@hidden_option
+@click.pass_obj
+def product_add(program: Program, name: str, hidden: bool) -> None:
+    """Make a product.
+
+    \b
+    Example:
+      mm-admin product add Fedora
+    """
+    with program.transaction() as session:
+        content.add_product(session, name, public=not hidden)
+    click.echo(f"Made the product {name}.")
+
+
+@product.command("list")
+@json_option
+@click.pass_obj
+def product_list(program: Program, as_json: bool) -> None:
+    """Show all products.
+
+    \b
+    Example:
+      mm-admin product list --json
+    """
+    with program.reading() as session:
+        show(content.list_products(session), ("id", "name", "public", "versions"), as_json)
+
+
+@click.group(cls=Group)
+def version() -> None:
+    """Releases of products. A master scan makes the ones that it finds."""
+
+
+@version.command("add")
+@click.argument("product_name", metavar="PRODUCT")
+@click.argument("name")
+@click.option("--display-name", default="", help="Shown instead of the name.")
+@click.option("--codename", default="")
+@click.option("--test", "is_test", is_flag=True, help="A test release.")
+@hidden_option
+@click.pass_obj
+def version_add(program: Program, product_name: str, name: str, hidden: bool, **fields: Any) -> None:
+    """Make a version of a product.
+
+    \b
+    Example:
+      mm-admin version add Fedora development --display-name rawhide
+    """
+    with program.transaction() as session:
+        content.add_version(session, product_name, name, display=not hidden, **fields)
+    click.echo(f"Made the version {name} of {product_name}.")
+
+
+@version.command("list")
+@json_option
+@click.pass_obj
+def version_list(program: Program, as_json: bool) -> None:
+    """Show all versions.
+
+    \b
+    Example:
+      mm-admin version list
+    """
+    columns = ("id", "product", "name", "display_name", "codename", "is_test", "display")
+    with program.reading() as session:
+        show(content.list_versions(session), columns, as_json)
+
+
+@click.group(cls=Group)
+def arch() -> None:
+    """Processor architectures."""
+
+
+@arch.command("add")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@hidden_option
+@click.option("--secondary", is_flag=True, help="Not one of the product's main architectures.")
+@click.pass_obj
+def arch_add(program: Program, names: tuple[str, ...], hidden: bool, secondary: bool) -> None:
+    """Make architectures, spelt as clients ask for them; "source" is one too.
+
+    \b
+    Example:
+      mm-admin arch add x86_64 aarch64 && mm-admin arch add source --hidden
+    """
+    with program.transaction() as session:
+        for name in names:
+            content.add_arch(session, name, public=not hidden, primary=not secondary)
+    click.echo(f"Made {', '.join(names)}.")
+
+
+@arch.command("list")
+@json_option
+@click.pass_obj
+def arch_list(program: Program, as_json: bool) -> None:
+    """Show all architectures.
+
+    \b
+    Example:
+      mm-admin arch list
+    """
+    with program.reading() as session:
+        show(content.list_arches(session), ("id", "name", "public", "primary"), as_json)
+
+
+@click.group(cls=Group)
+def category() -> None:
+    """Trees of content that are mirrored as a unit."""
+
+
+@category.command("add")
+@click.argument("name")
+@click.option("--product", "product_name", required=True, help="The product that it belongs to.")
+@click.option("--topdir", default="", help="Where the tree hangs below the content root, e.g. pub/fedora/linux.")
+@click.option("--source", type=click.Path(path_type=Path), help="The master's copy on this machine; scanned.")
+@click.option("--exclude", "excludes", multiple=True, help="Regular expression on paths that are not scanned.")
+@click.option("--admin-only", is_flag=True, help="Only administrators give it to hosts.")
+@click.option("--canonical-host", default="", help="Address of the master server, shown to mirrors.")
+@hidden_option
+@click.pass_obj
+def category_add(
+    program: Program, name: str, source: Path | None, excludes: tuple[str, ...], hidden: bool, **fields: Any
+) -> None:
+    """Make a category.
+
+    \b
+    Example:
+      mm-admin category add "Fedora Linux" --product Fedora --topdir pub/fedora/linux \\
+          --source /srv/pub/fedora/linux
+    """
+    fields["product"] = fields.pop("product_name")
+    with program.transaction() as session:
+        content.add_category(session, name, source=_source(source, excludes), public=not hidden, **fields)
+    click.echo(f"Made the category {name}.")
+
+
+def _source(path: Path | None, excludes: tuple[str, ...]) -> dict[str, Any]:
+    for pattern in excludes:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise InvalidValue("exclude", f"{pattern!r} is not a regular expression: {error}") from None
+    if path is None:
+        return {}
+    return {"type": "directory", "path": str(path.absolute()), "excludes": list(excludes)}
+
+
+@category.command("list")
+@json_option
+@click.pass_obj
+def category_list(program: Program, as_json: bool) -> None:
+    """Show all categories.
+
+    \b
+    Example:
+      mm-admin category list
+    """
+    columns = ("id", "name", "product", "topdir", "public", "admin_only", "directories", "last_scanned_at")
+    with program.reading() as session:
+        show(content.list_categories(session), columns, as_json)
+
+
+@click.group(cls=Group)
+def repository() -> None:
+    """What clients ask for by repo= and arch=. A master scan makes them."""
+
+
+@repository.command("list")
+@json_option
+@click.pass_obj
+def repository_list(program: Program, as_json: bool) -> None:
+    """Show all repositories.
+
+    \b
+    Example:
+      mm-admin repository list --json
+    """
+    columns = ("id", "prefix", "arch", "version", "category", "directory", "enabled", "pinned")
+    with program.reading() as session:
+        show(content.list_repositories(session), columns, as_json)
+
+
+@click.group(cls=Group)
+def redirect() -> None:
+    """Aliases of repositories."""
+
+
+@redirect.command("add")
+@click.argument("from_prefix", metavar="FROM")
+@click.argument("to_prefix", metavar="TO")
+@click.pass_obj
+def redirect_add(program: Program, from_prefix: str, to_prefix: str) -> None:
+    """Answer requests for one repository with another, which may not exist yet.
+
+    \b
+    Example:
+      mm-admin redirect add fedora-rawhide rawhide
+    """
+    with program.transaction() as session:
+        content.add_redirect(session, from_prefix, to_prefix)
+    click.echo(f"{from_prefix} is answered with {to_prefix}.")
+
+
+@redirect.command("list")
+@json_option
+@click.pass_obj
+def redirect_list(program: Program, as_json: bool) -> None:
+    """Show all aliases.
+
+    \b
+    Example:
+      mm-admin redirect list
+    """
+    with program.reading() as session:
+        show(content.list_redirects(session), ("id", "from_prefix", "to_prefix"), as_json)

@@ -1,0 +1,40 @@
+"""mm-admin: set up, fill and look after the registry, and publish the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mm_lib.cli import cache, content, database, geodata, mirrors, rules, users
+from mm_lib.cli.common import Group, Program, config_option
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mirrormanager")
+@config_option
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """Administer MirrorManager: the database, what is mirrored, who mirrors it, and the mirrorlist cache."""
+    ctx.obj = Program(config)
+
+
+for command in (
+    database.init,
+    database.db,
+    content.product,
+    content.version,
+    content.arch,
+    content.category,
+    content.repository,
+    content.redirect,
+    rules.rules,
+    mirrors.site,
+    mirrors.host,
+    mirrors.url,
+    mirrors.netblock,
+    users.user,
+    geodata.geodata,
+    cache.cache,
+):
+    main.add_command(command)

@@ -1,0 +1,102 @@
+"""The way of a cache to its readers: read the database, build, prove that it can be read back, replace the file."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from mm_lib.cache import codec, file
+from mm_lib.cache.schema import MirrorlistCache
+from mm_lib.publish import rows
+from mm_lib.publish.build import build
+from mm_lib.rules.netblocks import parse_netblock
+from mm_lib.services.errors import ServiceError
+
+RESOLVE_SECONDS = 10  # for all DNS names of netblocks together
+
+
+class CacheShrank(ServiceError):
+    """The new cache has lost so much that something is probably wrong."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published."""
+
+    path: Path
+    size: int  # bytes
+    contents: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+def contents(cache: MirrorlistCache) -> dict[str, int]:
+    """How much of everything a cache holds."""
+    return {
+        "hosts": len(cache.hosts),
+        "categories": len(cache.categories),
+        "directories": sum(len(category.directories) for category in cache.categories),
+        "host sets": len(cache.masks),
+        "repositories": len(cache.repositories),
+        "disabled repositories": len(cache.disabled_repositories),
+        "repository redirects": len(cache.repository_redirects),
+        "files with hashes": sum(len(names) for category in cache.categories for names in category.files.values()),
+        "netblocks": len(cache.netblock_hosts),
+        "autonomous systems": len(cache.asn_hosts),
+    }
+
+
+def publish(session: Session, path: Path, force: bool = False) -> Published:
+    """Build the cache and replace the file. Raises CacheShrank, CacheError, OSError; then the old file stands."""
+    found = rows.read(session)
+    addresses = resolve_names(text for _, text in found.netblocks)
+    built = build(found, int(time.time()), time.time_ns() // 1000, lambda name: addresses.get(name, []))
+    data = codec.encode(built.cache)
+    codec.decode(data)  # what we could not read ourselves must not reach a redirector
+    new = contents(built.cache)
+    if not force:
+        _refuse_loss(path, new)
+    file.publish(path, data)
+    return Published(path, len(data), new, tuple(built.warnings))
+
+
+def _refuse_loss(path: Path, new: dict[str, int]) -> None:
+    """A database that lost half of its hosts or repositories since the last build is a mistake, not news."""
+    try:
+        old = contents(codec.decode(file.read(path)))
+    except (OSError, codec.CacheError):
+        return
+    for what in ("hosts", "repositories"):
+        if new[what] * 2 < old[what]:
+            raise CacheShrank(
+                f"The new cache has {new[what]} {what}, the published one {old[what]}. "
+                "If that is right, run it again with --force; the published file was left as it is."
+            )
+
+
+def resolve_names(netblocks: Iterable[str]) -> dict[str, list[str]]:
+    """The addresses of every DNS name among the netblocks; names that do not answer in time have none."""
+    names = sorted({text for text in netblocks if parse_netblock(text).family is None})
+    if not names:
+        return {}
+    pool = ThreadPoolExecutor(max_workers=min(32, len(names)))
+    try:
+        pending = {name: pool.submit(_addresses, name) for name in names}
+        deadline = time.monotonic() + RESOLVE_SECONDS
+        return {name: future.result(timeout=max(0.0, deadline - time.monotonic())) for name, future in pending.items()}
+    except TimeoutError:
+        return {name: future.result() for name, future in pending.items() if future.done()}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _addresses(name: str) -> list[str]:
+    try:
+        return sorted({str(answer[4][0]) for answer in socket.getaddrinfo(name, None, proto=socket.IPPROTO_TCP)})
+    except OSError:
+        return []

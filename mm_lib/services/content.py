@@ -1,0 +1,207 @@
+"""Products, versions, arches and categories: make, find and list them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+
+from mm_lib.model.content import Arch, Category, Directory, Product, Repository, RepositoryRedirect, Version
+from mm_lib.services.errors import AlreadyExists, InvalidValue, NotFound
+
+
+def clean_name(field: str, text: str) -> str:
+    """The name without blanks around it. Raises InvalidValue when nothing or something unprintable is left."""
+    name = text.strip()
+    if not name or len(name) > 255 or not name.isprintable():
+        raise InvalidValue(field, "must have 1 to 255 printable characters")
+    return name
+
+
+def find_product(session: Session, name: str) -> Product:
+    """The product of that name. Raises NotFound."""
+    product = session.scalar(select(Product).where(Product.name == name))
+    if product is None:
+        raise NotFound(f"There is no product {name!r}. `mm-admin product list` shows them.")
+    return product
+
+
+def find_category(session: Session, name: str) -> Category:
+    """The category of that name. Raises NotFound."""
+    category = session.scalar(select(Category).where(Category.name == name))
+    if category is None:
+        raise NotFound(f"There is no category {name!r}. `mm-admin category list` shows them.")
+    return category
+
+
+def add_product(session: Session, name: str, *, public: bool = True) -> Product:
+    """Make a product. Raises AlreadyExists."""
+    name = clean_name("name", name)
+    if session.scalar(select(Product.id).where(Product.name == name)):
+        raise AlreadyExists(f"There is a product {name!r} already.")
+    product = Product(name=name, public=public)
+    session.add(product)
+    session.flush()
+    return product
+
+
+def add_version(
+    session: Session,
+    product: str,
+    name: str,
+    *,
+    display_name: str = "",
+    codename: str = "",
+    is_test: bool = False,
+    display: bool = True,
+) -> Version:
+    """Make a version of a product. Raises NotFound, AlreadyExists."""
+    owner = find_product(session, product)
+    name = clean_name("name", name)
+    if session.scalar(select(Version.id).where(Version.product_id == owner.id, Version.name == name)):
+        raise AlreadyExists(f"{product} has a version {name!r} already.")
+    version = Version(
+        product=owner, name=name, display_name=display_name, codename=codename, is_test=is_test, display=display
+    )
+    session.add(version)
+    session.flush()
+    return version
+
+
+def add_arch(session: Session, name: str, *, public: bool = True, primary: bool = True) -> Arch:
+    """Make an architecture. Raises AlreadyExists."""
+    name = clean_name("name", name)
+    if session.scalar(select(Arch.id).where(Arch.name == name)):
+        raise AlreadyExists(f"There is an arch {name!r} already.")
+    arch = Arch(name=name, public=public, primary=primary)
+    session.add(arch)
+    session.flush()
+    return arch
+
+
+def add_category(
+    session: Session,
+    name: str,
+    product: str,
+    *,
+    topdir: str = "",
+    source: dict[str, Any] | None = None,
+    public: bool = True,
+    admin_only: bool = False,
+    canonical_host: str = "",
+) -> Category:
+    """Make a category. Raises NotFound, AlreadyExists, InvalidValue."""
+    owner = find_product(session, product)
+    name = clean_name("name", name)
+    if session.scalar(select(Category.id).where(Category.name == name)):
+        raise AlreadyExists(f"There is a category {name!r} already.")
+    category = Category(
+        name=name,
+        product=owner,
+        topdir=clean_topdir(topdir),
+        source=source or {},
+        public=public,
+        admin_only=admin_only,
+        canonical_host=canonical_host,
+    )
+    session.add(category)
+    session.flush()
+    return category
+
+
+def clean_topdir(text: str) -> str:
+    """The topdir without slashes around it. Raises InvalidValue."""
+    parts = [part for part in text.strip().split("/") if part]
+    if any(part in (".", "..") or not part.isprintable() for part in parts):
+        raise InvalidValue("topdir", f"{text!r} is not a plain path such as pub/fedora/linux")
+    return "/".join(parts)
+
+
+def add_redirect(session: Session, from_prefix: str, to_prefix: str) -> RepositoryRedirect:
+    """Let clients that ask for one prefix get another. Raises AlreadyExists, InvalidValue."""
+    from_prefix, to_prefix = clean_name("from", from_prefix), clean_name("to", to_prefix)
+    if from_prefix == to_prefix:
+        raise InvalidValue("to", "an alias cannot point to itself")
+    if session.scalar(select(RepositoryRedirect.id).where(RepositoryRedirect.from_prefix == from_prefix)):
+        raise AlreadyExists(f"{from_prefix!r} is an alias already.")
+    redirect = RepositoryRedirect(from_prefix=from_prefix, to_prefix=to_prefix)
+    session.add(redirect)
+    session.flush()
+    return redirect
+
+
+def list_redirects(session: Session) -> list[dict[str, Any]]:
+    """Aliases of repositories."""
+    redirects = session.scalars(select(RepositoryRedirect).order_by(RepositoryRedirect.from_prefix))
+    return [_pick(redirect, ("id", "from_prefix", "to_prefix")) for redirect in redirects]
+
+
+def list_products(session: Session) -> list[dict[str, Any]]:
+    """Products with the number of their versions."""
+    rows = session.execute(
+        select(Product, func.count(Version.id)).outerjoin(Version).group_by(Product.id).order_by(Product.name)
+    )
+    return [{"id": product.id, "name": product.name, "public": product.public, "versions": n} for product, n in rows]
+
+
+def list_versions(session: Session) -> list[dict[str, Any]]:
+    """Versions of all products."""
+    versions = session.scalars(
+        select(Version).options(joinedload(Version.product)).join(Product).order_by(Product.name, Version.name)
+    )
+    fields = ("id", "name", "display_name", "codename", "is_test", "display")
+    return [{"product": version.product.name, **_pick(version, fields)} for version in versions]
+
+
+def list_arches(session: Session) -> list[dict[str, Any]]:
+    """Architectures."""
+    arches = session.scalars(select(Arch).order_by(Arch.name))
+    return [_pick(arch, ("id", "name", "public", "primary")) for arch in arches]
+
+
+def list_categories(session: Session) -> list[dict[str, Any]]:
+    """Categories with the number of their directories."""
+    directories = select(Directory.category_id, func.count().label("n")).group_by(Directory.category_id).subquery()
+    rows = session.execute(
+        select(Category, directories.c.n)
+        .options(joinedload(Category.product))
+        .outerjoin(directories, directories.c.category_id == Category.id)
+        .order_by(Category.name)
+    )
+    fields = ("id", "name", "topdir", "public", "admin_only", "source", "last_scanned_at")
+    return [
+        {"product": category.product.name, **_pick(category, fields), "directories": n or 0} for category, n in rows
+    ]
+
+
+def list_repositories(session: Session) -> list[dict[str, Any]]:
+    """Repositories with what they point to."""
+    query = (
+        select(Repository)
+        .options(
+            *(
+                joinedload(path)
+                for path in (Repository.version, Repository.arch, Repository.category, Repository.directory)
+            )
+        )
+        .order_by(Repository.prefix, Repository.arch_id)
+    )
+    return [
+        {
+            "id": repository.id,
+            "prefix": repository.prefix,
+            "arch": repository.arch.name,
+            "version": repository.version.name,
+            "category": repository.category.name,
+            "directory": repository.directory.path if repository.directory else None,
+            "enabled": repository.enabled,
+            "pinned": repository.pinned,
+        }
+        for repository in session.scalars(query)
+    ]
+
+
+def _pick(row: Any, fields: Sequence[str]) -> dict[str, Any]:
+    return {field: getattr(row, field) for field in fields}

@@ -1,0 +1,234 @@
+"""Hosts, what they carry and whom they serve first: make, find, switch and list them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from mm_lib.model.base import State
+from mm_lib.model.hosts import (
+    AsnKind,
+    CountryKind,
+    Host,
+    HostAsn,
+    HostCategory,
+    HostCategoryUrl,
+    HostCountry,
+    HostNetblock,
+)
+from mm_lib.model.sites import Site
+from mm_lib.rules import urls
+from mm_lib.rules.netblocks import parse_netblock
+from mm_lib.services.content import clean_name, find_category
+from mm_lib.services.errors import AlreadyExists, InvalidValue, NotFound
+from mm_lib.services.geography import country_code
+from mm_lib.services.sites import find_site
+
+MAX_BANDWIDTH = 1_000_000  # Mbit/s
+
+
+def find_host(session: Session, name: str, site: str | None = None) -> Host:
+    """The host of that name; the site is needed when several sites have one. Raises NotFound, InvalidValue."""
+    query = select(Host).where(Host.name == name).options(joinedload(Host.site))
+    if site is not None:
+        query = query.where(Host.site_id == find_site(session, site).id)
+    found = session.scalars(query).all()
+    if not found:
+        raise NotFound(f"There is no host {name!r}. `mm-admin host list` shows them.")
+    if len(found) > 1:
+        names = ", ".join(sorted(host.site.name for host in found))
+        raise InvalidValue("site", f"several sites have a host {name!r} ({names}); say which with --site")
+    return found[0]
+
+
+def add_host(
+    session: Session,
+    site: str,
+    name: str,
+    *,
+    country: str | None = None,
+    bandwidth_mbps: int = 100,
+    private: bool = False,
+    asn: int | None = None,
+    coordinates: tuple[float, float] | None = None,
+    created_by: str = "",
+) -> Host:
+    """Make a host. Coordinates are latitude and longitude in degrees. Raises NotFound, AlreadyExists, InvalidValue."""
+    owner = find_site(session, site)
+    name = clean_name("name", name)
+    if session.scalar(select(Host.id).where(Host.site_id == owner.id, Host.name == name)):
+        raise AlreadyExists(f"{site} has a host {name!r} already.")
+    if not 1 <= bandwidth_mbps <= MAX_BANDWIDTH:
+        raise InvalidValue("bandwidth", f"must be 1 to {MAX_BANDWIDTH} Mbit/s")
+    latitude, longitude = coordinates or (None, None)
+    if latitude is not None and longitude is not None and not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        raise InvalidValue("coordinates", "latitude must be -90 to 90 and longitude -180 to 180 degrees")
+    host = Host(
+        site=owner,
+        name=name,
+        country=country_code("country", country) if country else None,
+        bandwidth_mbps=bandwidth_mbps,
+        private=private,
+        latitude=latitude,
+        longitude=longitude,
+        state_by=created_by,
+    )
+    if asn is not None:
+        host.asns.append(_asn(asn, AsnKind.OWN))
+    session.add(host)
+    session.flush()
+    return host
+
+
+def _asn(number: int, kind: AsnKind) -> HostAsn:
+    if not 1 <= number <= 4294967295:
+        raise InvalidValue("asn", "must be 1 to 4294967295")
+    return HostAsn(asn=number, kind=kind)
+
+
+def add_asn(session: Session, host: Host, number: int, kind: AsnKind = AsnKind.PEER) -> HostAsn:
+    """Prefer the host for clients of an autonomous system. Raises AlreadyExists, InvalidValue."""
+    row = _asn(number, kind)
+    if any(known.asn == number for known in host.asns):
+        raise AlreadyExists(f"{host.name} has AS{number} already.")
+    host.asns.append(row)
+    session.flush()
+    return row
+
+
+def add_netblock(session: Session, host: Host, netblock: str, name: str = "") -> HostNetblock:
+    """Prefer the host for clients of a network. Raises AlreadyExists, InvalidValue."""
+    try:
+        parsed = parse_netblock(netblock)
+    except ValueError as error:
+        raise InvalidValue("netblock", str(error)) from None
+    if any(known.netblock == parsed.text for known in host.netblocks):
+        raise AlreadyExists(f"{host.name} has the netblock {parsed.text} already.")
+    row = HostNetblock(
+        netblock=parsed.text,
+        name=name,
+        family=parsed.family,
+        first_address=parsed.first,
+        last_address=parsed.last,
+    )
+    host.netblocks.append(row)
+    session.flush()
+    return row
+
+
+def add_country(session: Session, host: Host, country: str, kind: CountryKind) -> HostCountry:
+    """Add a country that the host also counts for, or that it is limited to. Raises AlreadyExists, InvalidValue."""
+    code = country_code("country", country)
+    if any(known.country == code and known.kind == kind for known in host.countries):
+        raise AlreadyExists(f"{host.name} has {code} as {kind.value} country already.")
+    row = HostCountry(country=code, kind=kind)
+    host.countries.append(row)
+    session.flush()
+    return row
+
+
+def add_url(
+    session: Session, host: Host, category: str, url: str, *, private: bool = False, always_up_to_date: bool = False
+) -> HostCategoryUrl:
+    """Say where the host has a category; the first URL makes it carry the category. Raises NotFound, AlreadyExists."""
+    try:
+        address = urls.normalise(url)
+    except ValueError as error:
+        raise InvalidValue("url", str(error)) from None
+    taken = session.scalar(select(HostCategoryUrl).where(HostCategoryUrl.url == address))
+    if taken is not None:
+        carrier = taken.host_category
+        raise AlreadyExists(
+            f"{address} belongs to {carrier.host.name} ({carrier.category.name}) already; each URL can be used once."
+        )
+    carried = _carry(session, host, category)
+    carried.always_up_to_date = carried.always_up_to_date or always_up_to_date
+    row = HostCategoryUrl(url=address, private=private)
+    carried.urls.append(row)
+    session.flush()
+    return row
+
+
+def _carry(session: Session, host: Host, category: str) -> HostCategory:
+    wanted = find_category(session, category)
+    for carried in host.categories:
+        if carried.category_id == wanted.id:
+            return carried
+    carried = HostCategory(category=wanted)
+    host.categories.append(carried)
+    return carried
+
+
+def set_state(session: Session, thing: Host | Site, state: State, reason: str, by: str) -> None:
+    """Switch a host or site on or off. Raises InvalidValue when a reason is missing for switching off."""
+    if state is not State.ACTIVE and not reason.strip():
+        raise InvalidValue("reason", "say why; the owner sees it")
+    thing.state, thing.state_reason, thing.state_by = state, reason.strip(), by
+    thing.state_since = datetime.now(UTC)
+    session.flush()
+
+
+def list_hosts(session: Session) -> list[dict[str, Any]]:
+    """Hosts with what they carry."""
+    carried = selectinload(Host.categories).joinedload(HostCategory.category)
+    query = select(Host).join(Site).options(joinedload(Host.site), carried).order_by(Site.name, Host.name)
+    return [
+        {
+            "id": host.id,
+            "site": host.site.name,
+            "name": host.name,
+            "country": host.country,
+            "bandwidth_mbps": host.bandwidth_mbps,
+            "private": host.private,
+            "state": host.state.value,
+            "state_reason": host.state_reason,
+            "last_crawled_at": host.last_crawled_at,
+            "categories": sorted(row.category.name for row in host.categories),
+        }
+        for host in session.scalars(query)
+    ]
+
+
+def list_urls(session: Session) -> list[dict[str, Any]]:
+    """Every URL with its host and category."""
+    query = (
+        select(HostCategoryUrl)
+        .join(HostCategory)
+        .join(Host)
+        .join(Site)
+        .options(
+            joinedload(HostCategoryUrl.host_category).options(
+                joinedload(HostCategory.host).joinedload(Host.site), joinedload(HostCategory.category)
+            )
+        )
+        .order_by(Site.name, Host.name, HostCategoryUrl.url)
+    )
+    return [
+        {
+            "id": row.id,
+            "site": row.host_category.host.site.name,
+            "host": row.host_category.host.name,
+            "category": row.host_category.category.name,
+            "url": row.url,
+            "private": row.private,
+            "always_up_to_date": row.host_category.always_up_to_date,
+        }
+        for row in session.scalars(query)
+    ]
+
+
+def list_netblocks(session: Session) -> list[dict[str, Any]]:
+    """Every netblock with its host."""
+    rows = session.execute(
+        select(HostNetblock, Host.name, Site.name)
+        .join(Host, HostNetblock.host_id == Host.id)
+        .join(Site, Host.site_id == Site.id)
+        .order_by(Site.name, Host.name, HostNetblock.netblock)
+    )
+    return [
+        {"id": row.id, "site": site, "host": host, "netblock": row.netblock, "name": row.name}
+        for row, host, site in rows
+    ]
