@@ -63,7 +63,7 @@ def version() -> None:
 @click.option("--test", "is_test", is_flag=True, help="A test release.")
 @hidden_option
 @click.pass_obj
-def version_add(program: Program, product_name: str, name: str, hidden: bool, **fields: Any) -> None:
+def version_add(program: Program, /, product_name: str, name: str, hidden: bool, **fields: Any) -> None:
     """Make a version of a product.
 
     \b
@@ -143,7 +143,7 @@ def category() -> None:
 @hidden_option
 @click.pass_obj
 def category_add(
-    program: Program, name: str, source: Path | None, excludes: tuple[str, ...], hidden: bool, **fields: Any
+    program: Program, /, name: str, source: Path | None, excludes: tuple[str, ...], hidden: bool, **fields: Any
 ) -> None:
     """Make a category.
 

@@ -122,7 +122,7 @@ def host() -> None:
 @click.option("--coordinates", type=(float, float), help="Latitude and longitude in degrees.")
 @private_option
 @click.pass_obj
-def host_add(program: Program, site_name: str, name: str, **fields: Any) -> None:
+def host_add(program: Program, /, site_name: str, name: str, **fields: Any) -> None:
     """Make a host of a site.
 
     \b
@@ -238,6 +238,7 @@ def url() -> None:
 @click.pass_obj
 def url_add(
     program: Program,
+    /,
     host_name: str,
     category: str,
     addresses: tuple[str, ...],
