@@ -1,0 +1,83 @@
+"""Which directory, and which file in it, a query means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mm_lib.cache.schema import FileDetail
+from mm_redirector.index import CategoryIndex, Index
+from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
+
+METADATA_DIRECTORY = "repodata"
+METADATA_FILE = "repomd.xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an answer is about."""
+
+    category: CategoryIndex
+    path: str  # of the directory
+    file: str | None
+    carriers: int  # hosts that have the directory up to date
+    details: tuple[FileDetail, ...]  # versions of the file that a client can verify, newest first
+    title: str  # what was understood, in the words of the first line of a list
+
+
+def find(query: MirrorQuery, index: Index) -> Target | Refusal:
+    """What the query asks for; for a metalink only with something to verify the file by."""
+    found = _by_repository(query, index) if query.path is None else _by_path(query.path, index)
+    if isinstance(found, Target) and query.kind is Kind.METALINK and not found.details:
+        return Refusal(Reason.NO_DETAILS, f"{found.path}/{found.file or ''} not found or has not metalink")
+    return found
+
+
+def _by_repository(query: MirrorQuery, index: Index) -> Target | Refusal:
+    assert query.repo is not None
+    assert query.arch is not None
+    prefix = index.redirects.get(query.repo, query.repo)  # one hop: a redirect to a redirect is a mistake
+    title = f"repo = {prefix} arch = {query.arch}"
+    if (prefix, query.arch) in index.disabled:
+        return Refusal(Reason.DISABLED, "repo disabled")
+    place = index.repositories.get((prefix, query.arch))
+    if place is None:
+        text = f"# {title} \nerror: invalid repo or arch\n# following repositories are available:\n{index.listing}\n"
+        return Refusal(Reason.UNKNOWN_REPOSITORY, text)
+    position, path = place
+    category = index.categories[position]
+    if query.kind is Kind.MIRRORLIST:
+        return _target(category, path, None, title) or _gone(path)
+    if path.rpartition("/")[2] != METADATA_DIRECTORY:
+        path = f"{path}/{METADATA_DIRECTORY}"
+    return _target(category, path, METADATA_FILE, title) or _gone(f"{path}/{METADATA_FILE}")
+
+
+def _gone(path: str) -> Refusal:
+    return Refusal(Reason.NO_DETAILS, f"{path} not found or has not metalink")
+
+
+def _by_path(asked: str, index: Index) -> Target | Refusal:
+    path = re.sub("/+", "/", asked).strip("/")
+    title = f"path = {path}"
+    parent, _, file = path.rpartition("/")
+    if file not in (".", ".."):
+        for category in index.categories:
+            found = _target(category, path, None, title) or (file and _target(category, parent, file, title))
+            if found:
+                return found
+    return Refusal(Reason.INVALID_PATH, "error: invalid path")
+
+
+def _target(category: CategoryIndex, path: str, file: str | None, title: str) -> Target | None:
+    carriers = category.carriers(path)
+    if carriers is None:
+        return None
+    details = category.details(path, file) if file else ()
+    # Without the newest version's hash every mirror would be rejected or, worse, believed without a check.
+    verifiable = tuple(detail for detail in details if detail.sha256 or detail.sha512) if _known(details) else ()
+    return Target(category, path, file, carriers, verifiable, title)
+
+
+def _known(details: tuple[FileDetail, ...]) -> bool:
+    return bool(details) and bool(details[0].sha256 or details[0].sha512)

@@ -1,0 +1,112 @@
+"""The current index, kept current in the background.
+
+A thread looks for a new cache file by its stamp; it reads, checks and prepares the file aside and then swaps one
+reference, so that no request waits or sees a half. A file that cannot be used changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from errno import ENOENT
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from mm_lib.cache import codec, file
+from mm_redirector import index
+from mm_redirector.index import Index
+from mm_redirector.query import Reason, Refusal
+
+logger = logging.getLogger(__name__)
+
+# The last ones: what preparing a cache can raise whose checksum is right but whose values are not.
+_UNUSABLE = (OSError, codec.CacheError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+
+
+class Store:
+    """Holds the index of the published cache file."""
+
+    def __init__(self, path: Path, interval: float, watchers: Iterable[Callable[[], None]] = ()) -> None:
+        self._path = path
+        self._interval = interval
+        self._watchers = tuple(watchers)  # others who look for replaced files in the same rhythm
+        self._current: Index | Refusal = Refusal(Reason.NOT_READY, "no mirrorlist cache was read yet")
+        self._seen: file.Stamp | None = None
+        self._complained_about: tuple[file.Stamp | None, str] | None = None
+        # A queue, not an Event: put() is safe inside of a signal handler that interrupts another put().
+        self._wishes: SimpleQueue[bool] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def current(self) -> Index | Refusal:
+        """The index to answer from, or why there is none."""
+        return self._current
+
+    def start(self) -> None:
+        """Read the file now, fall back to the previous one if need be, and keep looking in the background."""
+        self.poll()
+        if isinstance(self._current, Refusal):
+            self._fall_back()
+        self._thread = threading.Thread(target=self._watch, name="cache-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the background thread."""
+        self._wishes.put(False)
+        if self._thread is not None:
+            self._thread.join()
+
+    def reload_soon(self) -> None:
+        """Read the file again even if its stamp is known; returns at once and may be called from a signal handler."""
+        self._wishes.put(True)
+
+    def poll(self, again: bool = False) -> None:
+        """Look for a new file, and take it if it is good."""
+        try:
+            seen = file.stamp(self._path)
+            if seen is None:
+                raise FileNotFoundError(ENOENT, "it does not exist; `mm-admin cache build` writes it", str(self._path))
+            if again or seen != self._seen:
+                data = file.read(self._path)  # a failure here may pass: it is tried again at the next look
+                self._seen = seen
+                self._current = index.build(codec.decode(data))
+                self._complained_about = None
+                logger.info("serving generation %d of %s", self._current.generation, self._path)
+        except _UNUSABLE as error:
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        """Once per file and reason, not at every look."""
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if (self._seen, reason) == self._complained_about:
+            return
+        self._complained_about = (self._seen, reason)
+        if isinstance(self._current, Index):
+            logger.error("the mirrorlist cache %s is refused, the one in memory stays: %s", self._path, reason)
+        else:
+            self._current = Refusal(Reason.NOT_READY, f"there is no usable mirrorlist cache: {reason}")
+            logger.error("the mirrorlist cache %s is refused, and there is no other: %s", self._path, reason)
+
+    def _fall_back(self) -> None:
+        spare = file.previous(self._path)
+        try:
+            self._current = index.build(codec.decode(file.read(spare)))
+        except _UNUSABLE as error:
+            logger.info("nor can the version before it be used: %s", error)
+        else:
+            logger.warning("serving the version before it, generation %d of %s", self._current.generation, spare)
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                wish = self._wishes.get(timeout=self._interval)
+            except Empty:
+                wish = None
+            if wish is False:
+                return
+            try:
+                self.poll(again=wish is True)
+                for look in self._watchers:
+                    look()
+            except Exception:  # the thread must outlive whatever it meets: without it nothing is ever new again
+                logger.exception("looking for new files failed")
