@@ -16,7 +16,7 @@ BASE = [
 # Whatever touches the database: mm-admin, the front end and the crawler.
 DATABASE = [
     "maxminddb>=2.6,<4",  # whose country data is in use, and building it
-    "sqlalchemy>=2.0.36,<2.2",  # the model and its queries
+    "sqlalchemy>=2.1,<2.2",  # the model and its queries
     "alembic>=1.14,<2",  # migrations
     "psycopg2-binary>=2.9.10,<3",  # PostgreSQL, what production runs
     "pyroaring>=1.0,<2",  # which directories a mirror has up to date, as one bitmap

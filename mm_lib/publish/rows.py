@@ -120,13 +120,13 @@ def read(session: Session) -> Rows:
         directories=[DirectoryRow(*row) for row in session.execute(_DIRECTORIES)],
         files=[FileRow(*row) for row in session.execute(_FILES)],
         repositories=[RepositoryRow._make(row) for row in session.execute(_REPOSITORIES)],
-        redirects=dict(session.execute(_REDIRECTS).tuples()),
+        redirects=dict(session.execute(_REDIRECTS).all()),
         netblocks=[(host, netblock) for host, netblock in session.execute(_NETBLOCKS)],
         asns=[(host, asn, kind.value) for host, asn, kind in session.execute(_ASNS)],
         countries=[(host, country, kind.value) for host, country, kind in session.execute(_COUNTRIES)],
         exclusive=[(directory, host) for directory, host in session.execute(_EXCLUSIVE)],
         continents=effective_continents(session),
-        netblock_countries=dict(session.execute(_NETBLOCK_COUNTRIES).tuples()),
+        netblock_countries=dict(session.execute(_NETBLOCK_COUNTRIES).all()),
         embargoed=list(session.scalars(select(EmbargoedCountry.country).order_by(EmbargoedCountry.country))),
     )
 

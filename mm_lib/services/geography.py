@@ -38,4 +38,4 @@ def country_code(field: str, text: str) -> str:
 def effective_continents(session: Session) -> dict[str, str]:
     """Country -> continent with the operators' overrides applied."""
     rows = session.execute(select(CountryContinent.country, CountryContinent.continent))
-    return {**continents(), **dict(rows.tuples())}
+    return {**continents(), **dict(rows.all())}
