@@ -1,0 +1,251 @@
+"""libcurl's multi interface (pycurl) on the asyncio event loop: no polling, connections kept alive and shared.
+
+libcurl tells us by callbacks which sockets to watch and when to wake it; we tell it what happened with
+socket_action(). See https://curl.se/libcurl/c/libcurl-multi.html, "multi_socket".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import pycurl
+
+MAX_REDIRECTS = 10
+SPARE_HANDLES = 64  # idle easy handles that are kept
+
+
+class CurlError(Exception):
+    """libcurl could not finish a transfer; `code` is its error number."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BodyTooLong(CurlError):
+    """The body is longer than the caller wants to read."""
+
+
+class CurlOptions(NamedTuple):
+    """What holds for every transfer."""
+
+    user_agent: str
+    connect_timeout: float
+    request_timeout: float
+    connections: int  # kept open in all
+    ca_file: Path | None = None
+
+
+class Response(NamedTuple):
+    """The answer at the end of all redirects."""
+
+    status: int
+    length: int | None  # Content-Length, or the length of the body that was read
+    sha256: str | None
+    redirected_to: str
+    retry_after: float
+
+
+class CurlClient:
+    """Sends requests; made and used on one event loop. `async with` closes it."""
+
+    def __init__(self, options: CurlOptions) -> None:
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, options.connections)
+        self._timer: asyncio.TimerHandle | None = None
+        self._spare: list[pycurl.Curl] = []
+        self._waiting: dict[pycurl.Curl, asyncio.Future[None]] = {}
+        self._watched: dict[int, int] = {}  # socket -> what libcurl waits for
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        for handle in list(self._waiting):
+            self._multi.remove_handle(handle)
+            handle.close()
+        self._waiting.clear()
+        for handle in self._spare:
+            handle.close()
+        self._multi.close()
+        for socket in list(self._watched):
+            self._watch(pycurl.POLL_REMOVE, socket, self._multi, None)
+        self._cancel_timer()
+
+    async def head(self, url: str) -> Response:
+        """Ask for the headers. Raises CurlError."""
+        handle = self._handle(url)
+        handle.setopt(pycurl.NOBODY, True)
+        try:
+            await self._perform(handle)
+            return _response(handle, _content_length(handle), None)
+        finally:
+            self._spare_or_close(handle)
+
+    async def digest(self, url: str, limit: int) -> Response:
+        """Read and hash the body. Raises CurlError, BodyTooLong when it has more than `limit` bytes."""
+        body = _Body(limit)
+        handle = self._handle(url)
+        handle.setopt(pycurl.HTTPGET, True)
+        handle.setopt(pycurl.WRITEFUNCTION, body.write)
+        try:
+            await self._perform(handle)
+            return _response(handle, body.length, body.hash.hexdigest())
+        except CurlError as error:
+            if body.length <= limit:
+                raise
+            if handle.getinfo(pycurl.RESPONSE_CODE) == HTTPStatus.OK:
+                raise BodyTooLong(error.code, f"more than {limit} bytes") from None
+            return _response(handle, None, None)  # a long error page: its status is all that matters
+        finally:
+            handle.unsetopt(pycurl.WRITEFUNCTION)
+            self._spare_or_close(handle)
+
+    def _handle(self, url: str) -> pycurl.Curl:
+        handle = self._spare.pop() if self._spare else _new_handle(self._options)
+        handle.setopt(pycurl.URL, url)
+        return handle
+
+    def _spare_or_close(self, handle: pycurl.Curl) -> None:
+        if len(self._spare) < SPARE_HANDLES:
+            self._spare.append(handle)
+        else:
+            handle.close()
+
+    async def _perform(self, handle: pycurl.Curl) -> None:
+        future = self._loop.create_future()
+        self._waiting[handle] = future
+        self._multi.add_handle(handle)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if self._waiting.pop(handle, None) is not None:
+                self._multi.remove_handle(handle)
+            raise
+
+    # ------------------------------------------------ what libcurl asks of the event loop
+
+    def _watch(self, what: int, socket: int, _multi: pycurl.CurlMulti, _data: Any) -> None:
+        """Watch a socket as libcurl wants. Called by libcurl."""
+        wanted = 0 if what == pycurl.POLL_REMOVE else what
+        before = self._watched.pop(socket, 0)
+        if wanted:
+            self._watched[socket] = wanted
+        if (wanted ^ before) & pycurl.POLL_IN:
+            if wanted & pycurl.POLL_IN:
+                self._loop.add_reader(socket, self._socket_ready, socket, pycurl.CSELECT_IN)
+            else:
+                self._loop.remove_reader(socket)
+        if (wanted ^ before) & pycurl.POLL_OUT:
+            if wanted & pycurl.POLL_OUT:
+                self._loop.add_writer(socket, self._socket_ready, socket, pycurl.CSELECT_OUT)
+            else:
+                self._loop.remove_writer(socket)
+
+    def _set_timer(self, milliseconds: int) -> None:
+        """Wake libcurl after that time; -1: not at all. Called by libcurl, which must not be called back from here."""
+        self._cancel_timer()
+        if milliseconds >= 0:
+            self._timer = self._loop.call_later(milliseconds / 1000, self._time_is_up)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._act(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _socket_ready(self, socket: int, event: int) -> None:
+        self._act(socket, event)
+
+    def _act(self, socket: int, event: int) -> None:
+        """Let libcurl work, then hand out what it finished."""
+        self._multi.socket_action(socket, event)
+        queued = 1
+        while queued:
+            queued, succeeded, failed = self._multi.info_read()
+            for handle in succeeded:
+                self._finish(handle, None)
+            for handle, code, message in failed:
+                self._finish(handle, CurlError(code, message))
+
+    def _finish(self, handle: pycurl.Curl, error: CurlError | None) -> None:
+        self._multi.remove_handle(handle)
+        future = self._waiting.pop(handle)
+        if future.done():  # cancelled in this very round
+            return
+        if error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+
+class _Body:
+    """Hashes what arrives and ends the transfer when it is too much."""
+
+    def __init__(self, limit: int) -> None:
+        self.hash = hashlib.sha256()
+        self.length = 0
+        self._limit = limit
+
+    def write(self, data: bytes) -> int:
+        self.length += len(data)
+        if self.length > self._limit:
+            return 0  # libcurl takes anything but len(data) as "stop"
+        self.hash.update(data)
+        return len(data)
+
+
+def _new_handle(options: CurlOptions) -> pycurl.Curl:
+    handle = pycurl.Curl()
+    web = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+    settings: dict[int, Any] = {
+        pycurl.PROTOCOLS: web,
+        pycurl.REDIR_PROTOCOLS: web,  # a mirror must not send us to file:// or gopher://
+        pycurl.FOLLOWLOCATION: True,
+        pycurl.MAXREDIRS: MAX_REDIRECTS,
+        pycurl.NOSIGNAL: True,
+        pycurl.NOPROXY: "*",  # a proxy's cache would answer in the mirror's place
+        pycurl.USERAGENT: options.user_agent,
+        pycurl.CONNECTTIMEOUT_MS: int(options.connect_timeout * 1000),
+        pycurl.TIMEOUT_MS: int(options.request_timeout * 1000),
+    }
+    if options.ca_file is not None:
+        settings[pycurl.CAINFO] = str(options.ca_file)
+    for option, value in settings.items():
+        handle.setopt(option, value)
+    return handle
+
+
+def _content_length(handle: pycurl.Curl) -> int | None:
+    length = int(handle.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T))
+    return None if length < 0 else length
+
+
+def _response(handle: pycurl.Curl, length: int | None, sha256: str | None) -> Response:
+    redirected = handle.getinfo(pycurl.REDIRECT_COUNT) > 0
+    status = handle.getinfo(pycurl.RESPONSE_CODE)
+    return Response(
+        status,
+        length,
+        sha256,
+        handle.getinfo_raw(pycurl.EFFECTIVE_URL).decode("utf-8", "replace") if redirected else "",
+        float(handle.getinfo(pycurl.RETRY_AFTER)) if status in (429, 503) else 0.0,
+    )
