@@ -1,0 +1,33 @@
+"""The front end, assembled."""
+
+from __future__ import annotations
+
+from flask import Flask
+from sqlalchemy import Engine
+
+from mm_frontend import db, errors, security, settings, theme
+from mm_frontend.auth import session
+from mm_frontend.auth import views as auth
+from mm_frontend.guards import limiter
+from mm_frontend.public import health
+from mm_frontend.public import views as public
+from mm_lib.database import make_engine
+from mm_lib.settings import Settings, require_secret
+
+
+def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
+    """The application. Raises SettingsError without a good secret key. Nothing is connected yet."""
+    app = Flask(__name__)
+    app.secret_key = require_secret(configured)
+    settings.put(app, configured.frontend)
+
+    db.connect(app, engine or make_engine(configured.database))
+    security.harden(app, configured.frontend)
+    session.register(app)
+    limiter.init_app(app)
+    errors.register(app)
+    theme.register(app, configured.frontend)
+
+    for part in (public, auth, health):
+        app.register_blueprint(part.blueprint)
+    return app

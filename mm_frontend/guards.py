@@ -1,0 +1,77 @@
+"""Who is asking, and whether they may: the sign-in of a request, its limits, and what asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import ParamSpec
+
+from flask import redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_limiter import Limiter
+from flask_login import current_user
+
+from mm_lib.services.accounts import SignedIn
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """A signed-in user in the form that Flask-Login keeps for a request."""
+
+    signed_in: SignedIn
+    is_authenticated = True
+    is_active = True
+    is_anonymous = False
+
+    def get_id(self) -> str:
+        """The user's id."""
+        return str(self.signed_in.user_id)
+
+
+def viewer() -> SignedIn | None:
+    """Who is signed in; none: nobody."""
+    return current_user.signed_in if current_user.is_authenticated else None
+
+
+def the_viewer() -> SignedIn:
+    """Who is signed in, in a view that login_required guards."""
+    found = viewer()
+    assert found is not None
+    return found
+
+
+def login_required(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+    """Send people who are not signed in to the sign-in page, and afterwards back to where they were."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if viewer() is None:
+            return redirect(url_for("auth.login", next=here() or None))
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def here() -> str:
+    """The address of this page on this host, to come back to; empty when it cannot be come back to."""
+    if request.method not in ("GET", "HEAD") or request.endpoint in ("auth.login", "auth.confirm_logout"):
+        return ""
+    return request.full_path.removesuffix("?")
+
+
+def client_network() -> str:
+    """The client's address; of IPv6 the /64, for that is what one customer has."""
+    text = request.remote_addr or ""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else text
+
+
+# Counted per process: with several workers a client has that many times the tries.
+limiter = Limiter(client_network, storage_uri="memory://", strategy="moving-window", headers_enabled=True)

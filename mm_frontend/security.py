@@ -1,0 +1,66 @@
+"""What browsers are told to refuse, and which cookies they keep."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+from flask_talisman import Talisman
+from flask_wtf.csrf import CSRFProtect
+
+from mm_lib.settings import FrontendSettings
+
+MAX_BODY = 1 << 20  # bytes; the largest form has a few kilobytes
+STATIC_SECONDS = 365 * 24 * 3600  # addresses of static files change with their content
+
+# Nothing but our own style sheet and pictures: no script at all, so nothing that gets into a page can run.
+CONTENT_SECURITY_POLICY = {
+    "default-src": "'none'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+PERMISSIONS_POLICY = dict.fromkeys(
+    ("browsing-topics", "camera", "display-capture", "geolocation", "microphone", "payment", "usb"), "()"
+)
+
+
+def harden(app: Flask, settings: FrontendSettings) -> None:
+    """Set headers, cookies and limits for every page, and ask for a CSRF token with every change."""
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY,
+        SEND_FILE_MAX_AGE_DEFAULT=STATIC_SECONDS,
+        SESSION_COOKIE_NAME=cookie_name("form", settings),
+        SESSION_COOKIE_SECURE=settings.https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_PATH="/",
+        WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its cookie: a form may stay open over lunch
+    )
+    CSRFProtect(app)
+    Talisman(
+        app,
+        force_https=False,  # the proxy redirects; here it could only loop
+        strict_transport_security=settings.https,
+        strict_transport_security_include_subdomains=False,  # not ours to decide
+        content_security_policy=CONTENT_SECURITY_POLICY,
+        permissions_policy=PERMISSIONS_POLICY,
+        frame_options="DENY",
+        referrer_policy="same-origin",
+        session_cookie_secure=settings.https,
+    )
+    app.after_request(_isolate)
+
+
+def cookie_name(purpose: str, settings: FrontendSettings) -> str:
+    """Over https browsers keep a __Host- cookie from being set by another host or without Secure."""
+    return f"{'__Host-' if settings.https else ''}mm_{purpose}"
+
+
+def _isolate(response: Response) -> Response:
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    if request.endpoint != "static":
+        # Pages show who is signed in: no cache may give them to somebody else.
+        response.headers["Cache-Control"] = "private, no-cache"
+    return response

@@ -1,0 +1,80 @@
+"""The WSGI entry point `mm_frontend.wsgi:application`, and the command that serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from gunicorn.app.base import BaseApplication
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from mm_frontend.app import create_app
+from mm_lib import log
+from mm_lib.cli.common import config_option
+from mm_lib.settings import Settings, SettingsError, load, require_secret
+
+
+def build(settings: Settings) -> Any:
+    """The application behind as many proxies as are trusted: each one's word on the client counts, nobody else's."""
+    app = create_app(settings)
+    count = settings.frontend.trusted_proxies
+    return ProxyFix(app, x_for=count, x_proto=count, x_host=count) if count else app
+
+
+def __getattr__(name: str) -> Any:
+    """`application` is made when a WSGI server asks for it, so that importing this module does nothing."""
+    if name != "application":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    settings = load()
+    log.configure(settings.log)
+    globals()[name] = build(settings)
+    return globals()[name]
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, told by our settings instead of its own files and flags."""
+
+    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+        self.settings = settings
+        self.options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand over the options."""
+        for name, value in self.options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Called in each worker: connections must not be shared between processes."""
+        log.configure(self.settings.log)
+        return build(self.settings)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@config_option
+@click.option("--host", help="Address to listen on instead of frontend.host.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on instead of frontend.port.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes instead of frontend.workers.")
+def main(config: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
+    """Serve the web pages.
+
+    \b
+    Example:
+      mm-frontend --config /etc/mirrormanager/mirrormanager.toml
+    """
+    try:
+        settings = load(config)
+        require_secret(settings)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    frontend = settings.frontend
+    address = host or frontend.host
+    options = {
+        "bind": f"{f'[{address}]' if ':' in address else address}:{port or frontend.port}",
+        "workers": workers or frontend.workers,
+        "worker_class": "gthread",
+        "threads": 4,
+        "proc_name": "mm-frontend",
+    }
+    Server(settings, options).run()
