@@ -57,7 +57,7 @@ TEST = [
     "ruff>=0.9",
     "mypy>=1.14",
     "import-linter>=2.1,<3",  # who may import whom
-    "build>=1.2,<2",  # the wheel that the packaging test installs
+    "setuptools>=77",  # the packaging test builds the wheel without network
 ]
 DEMO = sorted({*REDIRECTOR, *CRAWLER, *FRONTEND, "createrepo-c>=1.1,<2"})
 
@@ -93,7 +93,7 @@ setup(
     package_dir={MIGRATIONS: "alembic", f"{MIGRATIONS}.versions": "alembic/versions"},
     package_data={
         "mm_lib": ["py.typed"],
-        "mm_lib.data": ["*.csv", "*.toml", "*.md"],
+        "mm_lib.data": ["*.csv", "*.md", "rules/*.toml"],
         MIGRATIONS: ["script.py.mako"],
         "mm_redirector": ["py.typed"],
         "mm_crawler": ["py.typed"],
