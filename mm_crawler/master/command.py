@@ -1,0 +1,144 @@
+"""mm-crawler master: find out what mirrors should carry."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import click
+from rich.console import Console
+from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
+
+from mm_crawler.master.diff import TooManyVanished
+from mm_crawler.master.scan import NoSource, Options, Outcome, Progress, scan_category
+from mm_crawler.master.scanned import ScannedDirectory, SourceError
+from mm_lib.cli.common import Program, example, show
+from mm_lib.model.content import Category
+from mm_lib.model.state import CrawlRun, RunKind
+from mm_lib.services.content import find_category
+from mm_lib.services.errors import ServiceError
+
+_log = logging.getLogger(__name__)
+
+_SHOWN_PROBLEMS = 20
+_COLUMNS = (
+    "category",
+    "directories",
+    "new",
+    "changed",
+    "gone",
+    "unreadable",
+    "files_read",
+    "repositories_created",
+    "unmatched",
+    "seconds",
+)
+
+
+@click.command()
+@click.option("--category", "categories", multiple=True, help="Only this category; may be repeated. Default: all.")
+@click.option("--full", is_flag=True, help="List every directory and read every important file again.")
+@click.option("--allow-mass-deletion", is_flag=True, help="Forget directories even when most of them are gone.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.pass_context
+@example('mm-crawler master --category "Fedora Linux"')
+def master(
+    ctx: click.Context, categories: tuple[str, ...], full: bool, allow_mass_deletion: bool, dry_run: bool
+) -> None:
+    """Scan the master trees: record directories, important files, versions and repositories.
+
+    Each category is scanned by itself: one that fails leaves the others alone, and the exit code says so.
+    """
+    program: Program = ctx.obj
+    options = Options(allow_mass_deletion=allow_mass_deletion, full=full, dry_run=dry_run)
+    names = _choose(program, categories)
+    with _run(program, {"categories": list(names), **vars(options)}, dry_run) as counts:
+        rows, failed = _scan_all(program, names, options)
+        counts.update({str(row["category"]): row for row in rows})
+        counts.update({name: {"failed": why} for name, why in failed.items()})
+    if rows:
+        show(rows, _COLUMNS, as_json=False)
+    if dry_run:
+        click.echo("Dry run: nothing was changed.")
+    if failed:
+        ctx.exit(1)
+
+
+def _choose(program: Program, names: Sequence[str]) -> list[str]:
+    """The categories to scan. Raises NotFound."""
+    with program.reading() as session:
+        if names:
+            return [find_category(session, name).name for name in dict.fromkeys(names)]
+        return list(session.scalars(select(Category.name).order_by(Category.name)))
+
+
+def _scan_all(program: Program, names: Sequence[str], options: Options) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """A row for each category that was scanned, and why the others failed."""
+    rows: list[dict[str, Any]] = []
+    failed: dict[str, str] = {}
+    for name in names:
+        started = datetime.now(UTC)
+        try:
+            with _progress(name) as progress:
+                outcome = scan_category(program, name, options, started, progress)
+        except NoSource as notice:
+            click.echo(str(notice), err=True)
+            continue
+        except (SourceError, TooManyVanished, ServiceError, DBAPIError) as error:
+            failed[name] = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+            click.echo(f"Error: {name}: {failed[name]}", err=True)
+            continue
+        _report_problems(name, outcome)
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        rows.append({"category": name, **outcome.counts, "seconds": round(seconds, 1)})
+    return rows, failed
+
+
+def _report_problems(name: str, outcome: Outcome) -> None:
+    for problem in outcome.problems[:_SHOWN_PROBLEMS]:
+        _log.warning("%s: %s", name, problem)
+    if (more := len(outcome.problems) - _SHOWN_PROBLEMS) > 0:
+        _log.warning("%s: and %d more problems", name, more)
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Progress]:
+    """Shows how far a scan is, when somebody looks on."""
+    console = Console(stderr=True)
+    seen = count(1)
+    with console.status(f"{name}: reading what is known") as status:
+
+        def step(directory: ScannedDirectory) -> None:
+            number = next(seen)
+            if number % 100 == 1:
+                status.update(f"{name}: {number:,} directories, {directory.path[-60:]}")
+
+        yield step
+
+
+@contextmanager
+def _run(program: Program, arguments: dict[str, Any], dry_run: bool) -> Iterator[dict[str, Any]]:
+    """Keep a record of the run; what is put into the yielded dictionary becomes its counts."""
+    counts: dict[str, Any] = {}
+    if dry_run:
+        yield counts
+        return
+    with program.transaction() as session:
+        run = CrawlRun(kind=RunKind.MASTER, arguments=arguments, started_at=datetime.now(UTC), outcome="running")
+        session.add(run)
+    outcome = "interrupted"
+    try:
+        yield counts
+        outcome = "failed" if any("failed" in row for row in counts.values()) else "ok"
+    finally:
+        with program.transaction() as session:
+            session.execute(
+                update(CrawlRun)
+                .where(CrawlRun.id == run.id)
+                .values(finished_at=datetime.now(UTC), outcome=outcome, counts=counts)
+            )

@@ -1,0 +1,89 @@
+"""One category's scan from beginning to end: read what is known, walk, compare, read important files, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from mm_crawler.master.diff import Changes, check_deletion, compare, memory
+from mm_crawler.master.important import Findings, collect
+from mm_crawler.master.known import load_category, load_directories
+from mm_crawler.master.record import Recorded, record
+from mm_crawler.master.scanned import Excludes, ScannedDirectory
+from mm_crawler.master.source import parse_source
+from mm_lib.cli.common import Program
+from mm_lib.services.errors import ServiceError
+
+Progress = Callable[[ScannedDirectory], None]
+
+
+class NoSource(ServiceError):
+    """The category says nowhere that its master is scanned."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to scan."""
+
+    allow_mass_deletion: bool = False
+    full: bool = False  # list every directory and read every important file, whatever is remembered
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a scan did, or in a dry run would have done."""
+
+    counts: dict[str, int]
+    problems: tuple[str, ...]
+
+
+def scan_category(program: Program, name: str, options: Options, now: datetime, progress: Progress) -> Outcome:
+    """Scan one category. Raises NoSource, SourceError, TooManyVanished and ServiceError; then nothing is recorded."""
+    with program.reading() as session:
+        category = load_category(session, name)
+        if not category.source:
+            raise NoSource(f"{name}: skipped, it has no source")
+        source = parse_source(category.source)
+        known = load_directories(session, category)
+    trust_before = 0 if options.full else category.trust_before
+    tree = source.open()
+    scanned = _watched(tree.directories(memory(known, trust_before)), progress)
+    changes = compare(scanned, known, Excludes(source.excludes), trust_before)
+    if not options.allow_mass_deletion:
+        check_deletion(changes, source.max_vanished_share)
+    findings = collect(tree.read, changes.orders, program.settings.crawler.max_metadata_bytes)
+    ids = {path: directory.id for path, directory in known.items()}
+    # A dry run writes too, and rolls back: so it says exactly what would happen.
+    with program.reading() if options.dry_run else program.transaction() as session:
+        max_stale_days = program.settings.crawler.max_stale_days
+        recorded = record(session, category, changes, findings, ids, now=now, max_stale_days=max_stale_days)
+    return Outcome(_counts(changes, findings, recorded), _problems(changes, findings, recorded))
+
+
+def _watched(scanned: Iterator[ScannedDirectory], progress: Progress) -> Iterator[ScannedDirectory]:
+    for directory in scanned:
+        progress(directory)
+        yield directory
+
+
+def _counts(changes: Changes, findings: Findings, recorded: Recorded) -> dict[str, int]:
+    return {
+        "directories": changes.seen,
+        "new": len(changes.new),
+        "changed": len(changes.changed),
+        "gone": len(changes.vanished),
+        "unreadable": changes.unreadable,
+        "files_read": findings.hashed,
+        "files_added": recorded.files_added,
+        "files_dropped": recorded.files_dropped,
+        "versions_created": recorded.new_versions,
+        "repositories_created": recorded.repositories_created,
+        "repositories_moved": recorded.repositories_moved,
+        "unmatched": recorded.repositories_unmatched,
+    }
+
+
+def _problems(changes: Changes, findings: Findings, recorded: Recorded) -> tuple[str, ...]:
+    return (*changes.problems, *findings.problems, *recorded.problems)
