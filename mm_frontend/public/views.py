@@ -29,8 +29,9 @@ def start() -> ResponseReturnValue:
 def _example(matrix: Matrix) -> str:
     """An address that a client could ask the redirector for; empty when there is none to show."""
     base = frontend().redirector_url.rstrip("/")
-    rows = [row for product in matrix.products for row in product.versions if any(row.cells)]
-    found = services.example_repository(session(), rows[0].version.id) if base and rows else None
+    versions = [row.version for product in matrix.products for row in product.versions if any(row.cells)]
+    versions.sort(key=lambda version: not version.name[:1].isdecimal())  # a release rather than "development"
+    found = services.example_repository(session(), versions[0].id) if base and versions else None
     return f"{base}/metalink?repo={found[0]}&arch={found[1]}" if found else ""
 
 

@@ -241,7 +241,7 @@ def public_mirrors(session: Session, filters: MirrorFilters, number: int, size: 
     for host, name, country, host_category in rows.tuples():
         carried.setdefault((host, name, country or ""), []).append(host_category)
     found = [key for key in carried if filters.country in ("", key[2])]
-    found.sort(key=lambda key: (_alphabetical(names.get(key[2], key[2])), key[1].casefold(), key[0]))
+    found.sort(key=lambda key: (not key[2], _alphabetical(names.get(key[2], key[2])), key[1].casefold(), key[0]))
     pages = max(1, -(-len(found) // size))
     number = min(max(1, number), pages)
     shown = found[(number - 1) * size : number * size]
