@@ -76,9 +76,8 @@ def served(redirector: Path, tmp_path: Path) -> Iterator[str]:
     (tmp_path / "mirrormanager.toml").write_text(
         f"[redirector]\nport = {port}\nworkers = 1\nallow_ip_parameter = true\n"
     )
-    process = subprocess.Popen(
-        [redirector / "mm-redirector"], cwd=tmp_path, env=CLEAN, stderr=(tmp_path / "log").open("wb")
-    )
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([redirector / "mm-redirector"], cwd=tmp_path, env=CLEAN, stderr=log)
     try:
         deadline = time.monotonic() + 20
         while not _ready(port):
