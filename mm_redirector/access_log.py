@@ -31,8 +31,8 @@ def ignore(entry: Entry) -> None:
 
 def line(entry: Entry) -> str:
     """The line of the reference; readers split it at white space, so values must not contain any."""
-    repo, arch = quote(entry.repo, safe=_PLAIN), quote(entry.arch, safe=_PLAIN)
-    address, country = entry.address or UNKNOWN, entry.country or UNKNOWN
+    names = (entry.address, entry.country, quote(entry.repo, safe=_PLAIN), quote(entry.arch, safe=_PLAIN))
+    address, country, repo, arch = (name or UNKNOWN for name in names)
     return f"IP: {address}; DATE: {entry.date.isoformat()}; COUNTRY: {country}; REPO: {repo}; ARCH: {arch}\n"
 
 

@@ -174,6 +174,7 @@ class Index:
 
 def build(cache: MirrorlistCache) -> Index:
     """Prepare a cache. It is not changed, but the index goes on using its containers."""
+    _check(cache)
     hosts = cache.hosts
     public = _mask(n for n, host in enumerate(hosts) if not host.private)
     countries = {
@@ -202,6 +203,13 @@ def build(cache: MirrorlistCache) -> Index:
         # A weight of nothing would never be drawn: a host that is up to date has at least some bandwidth.
         inverse_bandwidth=[1.0 / max(1, host.bandwidth) for host in hosts],
     )
+
+
+def _check(cache: MirrorlistCache) -> None:
+    """Raise ValueError for masks that would fail in the middle of a request."""
+    for mask in (*cache.netblock_hosts.values(), *cache.asn_hosts.values()):
+        if not isinstance(mask, int) or mask < 0 or mask >> len(cache.hosts):
+            raise ValueError("a netblock or an autonomous system names a host that does not exist")
 
 
 def _mask(numbers: Iterable[int]) -> int:

@@ -61,7 +61,7 @@ def _by_path(asked: str, index: Index) -> Target | Refusal:
     path = re.sub("/+", "/", asked).strip("/")
     title = f"path = {path}"
     parent, _, file = path.rpartition("/")
-    if file not in (".", ".."):
+    if path and file not in (".", ".."):
         for category in index.categories:
             found = _target(category, path, None, title) or (file and _target(category, parent, file, title))
             if found:

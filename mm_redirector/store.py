@@ -71,7 +71,7 @@ class Store:
                 self._seen = seen
                 self._current = index.build(codec.decode(data))
                 self._complained_about = None
-                logger.info("serving generation %d of %s", self._current.generation, self._path)
+                _announce(self._current, self._path)
         except _UNUSABLE as error:
             self._complain(error)
 
@@ -110,3 +110,10 @@ class Store:
                     look()
             except Exception:  # the thread must outlive whatever it meets: without it nothing is ever new again
                 logger.exception("looking for new files failed")
+
+
+def _announce(current: Index, path: Path) -> None:
+    logger.info("serving generation %d of %s", current.generation, path)
+    unreadable = [*current.netblocks.unreadable, *current.netblock_countries.unreadable]
+    if unreadable:
+        logger.warning("%d of its netblocks are no networks and are ignored: %s", len(unreadable), unreadable[:10])

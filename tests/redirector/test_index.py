@@ -1,0 +1,163 @@
+"""What is prepared once per load."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from defusedxml import ElementTree
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mm_lib.cache.schema import Category, MirrorlistCache
+from mm_redirector.index import HOLE, CategoryIndex, NetblockTable, build, escape, members
+from mm_redirector.query import UNSAFE, Choice
+from tests.redirector.world import (
+    AUSTRIAN,
+    CAMPUS,
+    CZECH,
+    DANE,
+    GERMAN,
+    JAPANESE,
+    LAB,
+    STALE,
+    SWEDE,
+    YANK,
+    host,
+    mask,
+    world,
+)  # fmt: skip
+
+ALL = Choice(None, None)
+
+
+@given(st.sets(st.integers(0, 700)))
+def test_members_lists_the_bits_of_a_mask(hosts: set[int]) -> None:
+    assert members(mask(*hosts)) == sorted(hosts)
+
+
+def category(*urls: str) -> CategoryIndex:
+    return CategoryIndex(Category("c", "top", {0: urls}, {"top/a": 0}, {}), [host(0, "se")], [1])
+
+
+def lines(index: CategoryIndex, *protocols: str, limit: int = 9) -> list[str]:
+    return index.view(Choice(frozenset(protocols), limit)).lines[0].decode().split(HOLE.decode())[:-1]
+
+
+def test_https_comes_first_and_the_rest_keeps_its_order() -> None:
+    index = category("rsync://h", "http://h", "https://h", "ftp://h")
+    assert lines(index, "https", "http", "ftp", "rsync") == ["https://h", "rsync://h", "http://h", "ftp://h"]
+
+
+def test_a_limit_takes_the_first_matching_urls() -> None:
+    assert lines(category("http://a", "http://b", "https://c"), "http", limit=1) == ["http://a"]
+
+
+def test_a_trailing_slash_of_a_base_url_is_dropped() -> None:
+    assert lines(category("http://a/x/"), "http") == ["http://a/x"]
+
+
+def test_unsafe_characters_in_a_base_url_are_encoded() -> None:
+    assert lines(category("http://a/b\nhttp://evil/\x01 é"), "http") == ["http://a/b%0Ahttp://evil/%01%20%C3%A9"]
+
+
+def test_there_are_only_a_few_views_however_many_choices_clients_invent() -> None:
+    index = category("http://a", "https://a")
+    for number in range(100):
+        index.view(Choice(frozenset({"http", f"x{number}"}), number))
+    assert len(index._views) <= 8
+
+
+def test_a_host_without_a_matching_url_is_not_in_the_view() -> None:
+    index = build(world()).categories[0]
+    assert index.view(Choice(frozenset({"rsync"}), 1)).hosts == mask(3, JAPANESE)
+    assert index.view(Choice(frozenset({"gopher"}), 1)).hosts == 0
+
+
+def test_a_url_element_is_whole_when_joined_by_a_preference() -> None:
+    (element,) = (b"100".join(category("https://h/a&b").view(ALL).elements[0]).decode(),)
+    assert element == (
+        '    <url protocol="https" type="https" location="SE" preference="100">https://h/a&amp;b\x01</url>\n'
+    )
+
+
+def test_private_hosts_are_local_nowhere() -> None:
+    index = build(world())
+    assert index.countries["SE"] == mask(SWEDE, STALE)
+    assert not index.public & mask(CAMPUS, LAB)
+
+
+def test_extra_countries_count_as_local() -> None:
+    index = build(world())
+    assert index.countries["PL"] == index.countries["CZ"] == mask(CZECH)
+
+
+def test_continents_list_only_countries_with_hosts() -> None:
+    assert build(world()).continents == {"EU": ("AT", "CZ", "DE", "DK", "PL", "SE"), "NA": ("US",), "AS": ("JP",)}
+
+
+def test_a_host_with_allowed_countries_is_open_to_these_alone() -> None:
+    index = build(world())
+    assert index.open_to("DE") & index.open_to("AT") & mask(AUSTRIAN)
+    assert not index.open_to("SE") & mask(AUSTRIAN)
+    assert not index.open_to("") & mask(AUSTRIAN)
+    assert index.open_to("XX") & mask(SWEDE, DANE, GERMAN, YANK) == mask(SWEDE, DANE, GERMAN, YANK)
+
+
+def test_a_host_without_bandwidth_has_a_little() -> None:
+    """In the reference its request dies without an answer (D2)."""
+    assert build(MirrorlistCache(1, 1, hosts=[host(0, "SE", 0)])).inverse_bandwidth == [1.0]
+
+
+def test_the_embargoed_countries_are_carried() -> None:
+    assert build(world()).embargoed == {"KP"}
+
+
+def test_a_netblock_that_cannot_be_read_is_reported_and_spoils_nothing() -> None:
+    """In the reference a malformed key ends the scan (1.4)."""
+    index = build(world())
+    assert index.netblocks.unreadable == ["not a network"]
+    assert index.netblocks.matches(ip_address("10.1.2.3")) == [mask(LAB), mask(CAMPUS)]
+
+
+NETWORKS = st.one_of(
+    st.tuples(st.ip_addresses(v=4), st.integers(0, 32)), st.tuples(st.ip_addresses(v=6), st.integers(0, 128))
+)
+
+
+@given(st.lists(NETWORKS, max_size=30), st.ip_addresses())
+def test_netblocks_match_as_a_scan_over_all_of_them_would(networks: list[tuple[Any, int]], address: Any) -> None:
+    blocks = {ip_network((int_address, length), strict=False) for int_address, length in networks}
+    blocks.add(ip_network((address, 12), strict=False))
+    expected = sorted((b for b in blocks if address in b), key=lambda b: -b.prefixlen)
+    assert NetblockTable({str(b): b for b in blocks}).matches(address) == expected
+
+
+def test_a_bare_address_is_a_netblock() -> None:
+    assert NetblockTable({"10.0.0.1": 1}).matches(ip_address("10.0.0.1")) == [1]
+
+
+def test_the_listing_leaves_out_what_is_switched_off() -> None:
+    listing = build(world()).listing.splitlines()
+    assert "# repo=libstdc++&arch=x86_64" in listing
+    assert listing == sorted(listing)
+    assert not any("=off&" in line for line in listing)
+
+
+def test_an_empty_cache_can_be_indexed() -> None:
+    empty = build(MirrorlistCache(generated_at=1, generation=1))
+    assert (empty.public, empty.countries, empty.listing) == (0, {}, "")
+
+
+@pytest.mark.parametrize("masks", [{"netblock_hosts": {"10.0.0.0/8": 1 << 11}}, {"asn_hosts": {1: -1}}])
+def test_a_network_of_a_host_that_does_not_exist_is_refused(masks: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="names a host that does not exist"):
+        build(world(**masks))
+
+
+@given(st.text())
+def test_escaped_text_is_safe_in_xml(text: str) -> None:
+    escaped = escape(text)
+    root = ElementTree.fromstring(f'<a b="{escaped}">{escaped}</a>')
+    assert root.get("b") == (root.text or "") == UNSAFE.sub("\ufffd", text)
