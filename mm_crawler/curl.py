@@ -61,7 +61,7 @@ class CurlClient:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, options.connections)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._spare: list[pycurl.Curl] = []
         self._waiting: dict[pycurl.Curl, asyncio.Future[None]] = {}
         self._watched: dict[int, int] = {}  # socket -> what libcurl waits for
@@ -160,7 +160,9 @@ class CurlClient:
     def _set_timer(self, milliseconds: int) -> None:
         """Wake libcurl after that time; -1: not at all. Called by libcurl, which must not be called back from here."""
         self._cancel_timer()
-        if milliseconds >= 0:
+        if milliseconds == 0:
+            self._timer = self._loop.call_soon(self._time_is_up)
+        elif milliseconds > 0:
             self._timer = self._loop.call_later(milliseconds / 1000, self._time_is_up)
 
     def _cancel_timer(self) -> None:
