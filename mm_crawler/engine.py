@@ -35,7 +35,7 @@ from mm_crawler.report import (
 )
 
 GIVE_UP_AFTER = 10  # directories in a row that could not be judged, after which a mirror is left alone
-EXAMPLES = 8  # kept of each kind of evidence; there are six kinds, so a report has fewer than 50
+EXAMPLES = 7  # kept of each kind of evidence; there are seven kinds, so a report has fewer than 50
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class _Findings:
         self._verdicts[found.verdict].add(found.directory_id)
         if found.directory_id in self._repodata:
             self._matched[found.directory_id] = found
-        if found.verdict not in (Verdict.OK, Verdict.ALTERNATE):
+        if found.verdict is not Verdict.OK:
             self.keep(found.verdict, found.evidence)
         self._in_a_row = self._in_a_row + 1 if found.verdict is Verdict.UNKNOWN else 0
         if self._in_a_row >= GIVE_UP_AFTER and not self.stopped:

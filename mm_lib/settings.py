@@ -95,6 +95,7 @@ class CrawlerSettings(Section):
     max_metadata_bytes: int = Field(64 << 20, ge=1024, description="largest repomd.xml that is fetched")
     fail_hosts_after: int = Field(4, ge=1, description="failed crawls in a row after which a host is switched off")
     max_stale_days: float = Field(4.0, ge=0, description="how long an older repomd.xml still counts as good")
+    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's (PEM)")
 
 
 class FrontendSettings(Section):
