@@ -6,14 +6,13 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 from mm_redirector import location, lookup, query, render, selection
 from mm_redirector.access_log import Entry, ignore
 from mm_redirector.index import Index
 from mm_redirector.location import ClientLocation, GeoSource
-from mm_redirector.query import Kind, MirrorQuery, Refusal
+from mm_redirector.query import MirrorQuery, Refusal
 from mm_redirector.render import Response
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Random
@@ -80,11 +79,11 @@ class Application:
 
     def _health(self, path: str) -> Response:
         if path.endswith("/live"):
-            return render.text(HTTPStatus.OK, "live\n")
+            return render.text("live\n")
         index = self._current()
         if isinstance(index, Refusal):
-            return render.refuse(index, Kind.MIRRORLIST, self._now())
-        return render.text(HTTPStatus.OK, f"ready: cache generation {index.generation} of {index.generated_at}\n")
+            return render.refuse(index, None, self._now())
+        return render.text(f"ready: cache generation {index.generation} of {index.generated_at}\n")
 
     def _now(self) -> int:
         return int(self._clock())

@@ -68,9 +68,9 @@ def refuse(refusal: Refusal, kind: Kind | None, now: int) -> Response:
     return _response(status, TEXT, refusal.detail.encode(), extra)
 
 
-def text(status: HTTPStatus, words: str, refusal: Reason | None = None) -> Response:
+def text(words: str) -> Response:
     """A plain answer, as the health checks give."""
-    return _response(status, TEXT, words.encode(), _EXTRA_HEADERS.get(refusal, []) if refusal else [])
+    return _response(HTTPStatus.OK, TEXT, words.encode())
 
 
 def _response(
