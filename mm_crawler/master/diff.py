@@ -89,6 +89,7 @@ class Changes:
     top_is_empty: bool = True
     new: list[DirectoryState] = field(default_factory=list)
     changed: list[DirectoryState] = field(default_factory=list)
+    reread: dict[str, DirectoryState] = field(default_factory=dict)  # unchanged, but for important files perhaps
     vanished: dict[str, int] = field(default_factory=dict)  # path -> id
     gone_files: list[tuple[int, str]] = field(default_factory=list)  # directory id, name of a file with versions
     orders: list[ReadOrder] = field(default_factory=list)
@@ -197,8 +198,10 @@ def _note_state(
         # Without a listing the recorded time stays: it is the time of what is recorded of its files.
         mtime = directory.mtime if listing else before.mtime
         state = DirectoryState(directory.path, before.id, mtime, directory.readable, listing)
-        if order or _differs(state, before):
+        if _differs(state, before):
             changes.changed.append(state)
+        elif order:
+            changes.reread[state.path] = state
         if listing:
             names = {file.name for file in directory.files}
             changes.gone_files += [(before.id, name) for name in sorted(before.details - names)]

@@ -57,7 +57,8 @@ def record(
     _delete_directories(session, list(changes.vanished.values()))
     ids = {path: id_ for path, id_ in known_ids.items() if path not in changes.vanished}
     ids |= _insert_directories(session, category, _unfinished(changes.new, findings))
-    _update_directories(session, _unfinished(changes.changed, findings))
+    unread = [changes.reread[path] for path in findings.failed.keys() & changes.reread.keys()]
+    _update_directories(session, _unfinished([*changes.changed, *unread], findings))
     added, dropped = _record_files(session, changes, findings.files, ids, now)
     dropped += _age(session, category.id, now, max_stale_days)
     plan, versions = _record_repositories(session, category, {path: ids[path] for path in changes.candidates})
@@ -226,7 +227,7 @@ def _record_repositories(
     session: Session, category: KnownCategory, candidates: Mapping[str, int]
 ) -> tuple[RepositoryPlan, int]:
     """What was done about repositories, and how many versions that made."""
-    arches = dict(session.execute(select(Arch.name, Arch.id)).tuples())
+    arches = dict(session.execute(select(Arch.name, Arch.id)).all())
     plan = repositories.plan(candidates, category.rules, _known_repositories(session), frozenset(arches))
     versions, made = _versions(session, category.product_id, plan)
     if plan.create:
@@ -264,7 +265,7 @@ def _known_repositories(session: Session) -> list[KnownRepository]:
 def _versions(session: Session, product_id: int, plan: RepositoryPlan) -> tuple[dict[str, int], int]:
     """The product's versions by name, with those that the plan needs made."""
     query = select(Version.name, Version.id).where(Version.product_id == product_id)
-    known = dict(session.execute(query).tuples())
+    known = dict(session.execute(query).all())
     missing = {new.match.version: new.match for new in plan.create if new.match.version not in known}
     for name, match in missing.items():
         version = Version(product_id=product_id, name=name, is_test=match.is_test, display=match.display)
