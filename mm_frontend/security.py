@@ -30,6 +30,7 @@ def harden(app: Flask, settings: FrontendSettings) -> None:
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY,
         SEND_FILE_MAX_AGE_DEFAULT=STATIC_SECONDS,
+        PREFERRED_URL_SCHEME="https" if settings.https else "http",
         SESSION_COOKIE_NAME=cookie_name("form", settings),
         SESSION_COOKIE_SECURE=settings.https,
         SESSION_COOKIE_HTTPONLY=True,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from argon2 import PasswordHasher, profiles
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
@@ -11,8 +14,17 @@ from sqlalchemy.orm import Session
 from mm_frontend.app import create_app
 from mm_lib.database import transaction
 from mm_lib.model.accounts import Role
+from mm_lib.services import accounts
 from mm_lib.services.accounts import create_user
 from tests.frontend import world
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A password hash takes a while on purpose; tests/lib/test_accounts.py works with the real parameters."""
+    monkeypatch.setattr(accounts, "_hasher", lambda: PasswordHasher.from_parameters(profiles.CHEAPEST))
+    yield
+    accounts._hash_of_nobody.cache_clear()
 
 
 @pytest.fixture

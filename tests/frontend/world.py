@@ -73,7 +73,9 @@ def _hosts(session: Session, linux: Category, extra: Category, codecs: Category)
     factories.carries(session, private, linux, current)
     factories.carries(session, factories.host(session, "hr.example.org", country="HR", site_private=True), linux)
     for number in range(29 - HIDDEN):
-        factories.carries(session, factories.host(session, f"extra{number:02}.example.org", country="HR"), linux, current)
+        factories.carries(
+            session, factories.host(session, f"extra{number:02}.example.org", country="HR"), linux, current
+        )
     for host in _hidden(session):
         factories.carries(
             session,
