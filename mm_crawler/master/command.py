@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from mm_crawler.master.diff import TooManyVanished
 from mm_crawler.master.scan import NoSource, Options, Outcome, Progress, scan_category
 from mm_crawler.master.scanned import ScannedDirectory, SourceError
-from mm_lib.cli.common import Program, example, show
+from mm_lib.cli.common import Program, example
 from mm_lib.model.content import Category
 from mm_lib.model.state import CrawlRun, RunKind
 from mm_lib.services.content import find_category
@@ -26,17 +26,19 @@ from mm_lib.services.errors import ServiceError
 _log = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 20
-_COLUMNS = (
-    "category",
-    "directories",
-    "new",
-    "changed",
-    "gone",
-    "unreadable",
-    "files_read",
-    "repositories_created",
-    "unmatched",
-    "seconds",
+# What a summary says of a category, when it is not zero.
+_SUMMARY = (
+    ("new", "new"),
+    ("changed", "changed"),
+    ("gone", "gone"),
+    ("unreadable", "unreadable"),
+    ("files_read", "important files read"),
+    ("files_added", "file versions added"),
+    ("files_dropped", "file versions dropped"),
+    ("versions_created", "releases created"),
+    ("repositories_created", "repositories created"),
+    ("repositories_moved", "repositories moved"),
+    ("unmatched", "repositories unmatched"),
 )
 
 
@@ -50,10 +52,8 @@ _COLUMNS = (
 def master(
     ctx: click.Context, categories: tuple[str, ...], full: bool, allow_mass_deletion: bool, dry_run: bool
 ) -> None:
-    """Scan the master trees: record directories, important files, versions and repositories.
-
-    Each category is scanned by itself: one that fails leaves the others alone, and the exit code says so.
-    """
+    """Scan the master trees: record directories, important files, versions and repositories."""
+    # Each category is scanned by itself: one that fails leaves the others alone, and the exit code says so.
     program: Program = ctx.obj
     options = Options(allow_mass_deletion=allow_mass_deletion, full=full, dry_run=dry_run)
     names = _choose(program, categories)
@@ -61,8 +61,6 @@ def master(
         rows, failed = _scan_all(program, names, options)
         counts.update({str(row["category"]): row for row in rows})
         counts.update({name: {"failed": why} for name, why in failed.items()})
-    if rows:
-        show(rows, _COLUMNS, as_json=False)
     if dry_run:
         click.echo("Dry run: nothing was changed.")
     if failed:
@@ -96,7 +94,13 @@ def _scan_all(program: Program, names: Sequence[str], options: Options) -> tuple
         _report_problems(name, outcome)
         seconds = (datetime.now(UTC) - started).total_seconds()
         rows.append({"category": name, **outcome.counts, "seconds": round(seconds, 1)})
+        click.echo(f"{name}: {_summary(outcome.counts)}; {seconds:.1f} s")
     return rows, failed
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    parts = [f"{counts[key]:,} {text}" for key, text in _SUMMARY if counts[key]]
+    return f"{counts['directories']:,} directories: {', '.join(parts) or 'nothing new'}"
 
 
 def _report_problems(name: str, outcome: Outcome) -> None:
@@ -116,7 +120,7 @@ def _progress(name: str) -> Iterator[Progress]:
         def step(directory: ScannedDirectory) -> None:
             number = next(seen)
             if number % 100 == 1:
-                status.update(f"{name}: {number:,} directories, {directory.path[-60:]}")
+                status.update(f"{name}: {number:,} directories  {directory.path[-60:]}")
 
         yield step
 

@@ -19,7 +19,8 @@ from mm_lib.services.content import find_category
 from mm_lib.services.rules import rules_of
 
 _BATCH = 5000
-_MARGIN = timedelta(seconds=2)  # times of files and databases count whole seconds
+# Times of files count whole seconds, and a file server's clock is not quite ours.
+_MARGIN = timedelta(seconds=60)
 _NOTHING: dict[str, tuple[int, int]] = {}
 _NO_NAMES: frozenset[str] = frozenset()
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm_crawler.master.formats import FormatError, is_checksum_file, is_important, parse_checksums, repomd_timestamp
@@ -58,6 +58,7 @@ def test_text_outside_ascii_is_fine() -> None:
     assert repomd_timestamp(repomd(5, extra="<tags><content>Fedora – schön</content></tags>")) == 5
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=300))
 def test_no_bytes_whatever_crash_the_parsers(data: bytes) -> None:
     with suppress(FormatError):
