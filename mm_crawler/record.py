@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from pyroaring import BitMap
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -152,24 +151,40 @@ def _store_repositories(session: Session, report: CategoryReport, at: datetime) 
     repositories = set(session.scalars(select(Repository.id).where(Repository.id.in_(found))))
     details = {said.file_detail_id for said in found.values() if said.file_detail_id}
     details &= set(session.scalars(select(FileDetail.id).where(FileDetail.id.in_(details))))
-    rows = [
+    rows = {
+        id_: (said.file_detail_id if said.file_detail_id in details else None, said.verdict.value, said.lag_seconds)
+        for id_, said in found.items()
+        if id_ in repositories
+    }
+    kept = _kept_repositories(session, report.host_category_id)
+    changed = [
         {
             "host_category_id": report.host_category_id,
             "repository_id": id_,
-            "file_detail_id": said.file_detail_id if said.file_detail_id in details else None,
-            "verdict": said.verdict.value,
-            "lag_seconds": said.lag_seconds,
+            "file_detail_id": file_detail_id,
+            "verdict": verdict,
+            "lag_seconds": lag_seconds,
             "checked_at": at,
         }
-        for id_, said in found.items()
-        if id_ in repositories
+        for id_, (file_detail_id, verdict, lag_seconds) in rows.items()
+        if kept.get(id_) != rows[id_]
     ]
-    _upsert(session, RepositoryMirrorState, ["host_category_id", "repository_id"], rows)
+    _upsert(session, RepositoryMirrorState, ["host_category_id", "repository_id"], changed)
+    state = RepositoryMirrorState
+    mine = (state.host_category_id == report.host_category_id) & state.repository_id.in_(rows)
+    session.execute(update(state).where(mine).values(checked_at=at), execution_options={"synchronize_session": False})
 
 
-def _upsert(session: Session, table: type[Any], key: list[str], rows: Iterable[dict[str, Any]]) -> None:
+def _kept_repositories(session: Session, host_category_id: int) -> dict[int, tuple[int | None, str, int | None]]:
+    """What is kept already: most of it is the same after each crawl and needs no row written."""
+    state = RepositoryMirrorState
+    query = select(state.repository_id, state.file_detail_id, state.verdict, state.lag_seconds)
+    rows = session.execute(query.where(state.host_category_id == host_category_id))
+    return {id_: (file_detail_id, verdict, lag) for id_, file_detail_id, verdict, lag in rows}
+
+
+def _upsert(session: Session, table: type[Any], key: list[str], rows: list[dict[str, Any]]) -> None:
     """Insert rows, or update those that are there. Both databases can do that in one statement, each by its dialect."""
-    rows = list(rows)
     if not rows:
         return
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
