@@ -23,3 +23,5 @@ def configure(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level)
+    # Alembic announces each look at the schema; the commands say what it did.
+    logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))

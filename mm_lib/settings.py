@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 PREFIX = "MM_"
 CONFIG_VARIABLE = "MM_CONFIG"
@@ -22,6 +22,7 @@ MIN_SECRET_LENGTH = 32
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 class SettingsError(Exception):
@@ -50,11 +51,11 @@ class CacheSettings(Section):
 class GeoSettings(Section):
     """Which country, place and network an address belongs to. Files that are not named are not used."""
 
-    country_database: Path | None = Field(
+    country_database: OptionalPath = Field(
         None, description="MMDB with countries (GeoLite2-Country, or made by `mm-admin geodata update`)"
     )
-    city_database: Path | None = Field(None, description="MMDB with coordinates (GeoLite2-City)")
-    asn_database: Path | None = Field(None, description="MMDB with autonomous system numbers (GeoLite2-ASN)")
+    city_database: OptionalPath = Field(None, description="MMDB with coordinates (GeoLite2-City)")
+    asn_database: OptionalPath = Field(None, description="MMDB with autonomous system numbers (GeoLite2-ASN)")
     embedded: bool = Field(True, description="without a country database, use the countries that iptocc carries")
 
 
@@ -77,7 +78,7 @@ class RedirectorSettings(Section):
     allow_ip_parameter: bool = Field(False, description="let clients choose the address they are judged by, with ip=")
     minimum_hosts: int = Field(5, ge=0, description="below this many hosts an answer is filled up from all the world")
     reload_interval: Seconds = Field(1.0, description="seconds between looks for a new cache file")
-    access_log: Path | None = Field(None, description="one line per answered repository request; none: not written")
+    access_log: OptionalPath = Field(None, description="one line per answered repository request; none: not written")
 
 
 class CrawlerSettings(Section):
@@ -95,7 +96,7 @@ class CrawlerSettings(Section):
     max_metadata_bytes: int = Field(64 << 20, ge=1024, description="largest repomd.xml that is fetched")
     fail_hosts_after: int = Field(4, ge=1, description="failed crawls in a row after which a host is switched off")
     max_stale_days: float = Field(4.0, ge=0, description="how long an older repomd.xml still counts as good")
-    ca_file: Path | None = Field(None, description="certificates to trust instead of the system's (PEM)")
+    ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
 
 
 class FrontendSettings(Section):
