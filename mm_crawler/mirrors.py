@@ -35,7 +35,9 @@ COLUMNS = (
 logger = logging.getLogger(__name__)
 
 
-@click.command()
+@click.command(
+    epilog="Exit code 0: every mirror was asked, whatever was found. 1: time ran out, or results could not be kept."
+)
 @click.option("--category", "categories", multiple=True, metavar="NAME", help="Only this category; can be repeated.")
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only this host; can be repeated.")
 @click.option("--dry-run", is_flag=True, help="Ask and decide, but keep nothing.")
@@ -54,10 +56,7 @@ def mirrors(
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    """Find out which directories each mirror has up to date.
-
-    Exit code 0: every mirror was asked, whatever was found. 1: time ran out, or results could not be kept.
-    """
+    """Find out which directories each mirror has up to date."""
     settings = program.settings.crawler
     limits = make_limits(settings, timeout)
     with program.reading() as session:
