@@ -112,16 +112,18 @@ def _important(session: Session, category_id: int) -> dict[int, tuple[ImportantF
             FileDetail.timestamp,
             FileDetail.size,
             FileDetail.sha256,
+            FileDetail.first_seen_at,
         )
         .join(Directory, Directory.id == FileDetail.directory_id)
         .where(Directory.category_id == category_id)
         .order_by(FileDetail.directory_id, FileDetail.filename, FileDetail.timestamp.desc(), FileDetail.id.desc())
     )
     versions: dict[int, dict[str, list[FileVersion]]] = defaultdict(lambda: defaultdict(list))
-    for directory_id, filename, id_, timestamp, size, sha256 in session.execute(query):
-        newer = versions[directory_id][filename]
-        superseded_at = newer[-1].timestamp if newer else None
-        newer.append(FileVersion(id_, timestamp, size, sha256, superseded_at))
+    came_at: dict[tuple[int, str], int] = {}  # when the version before in this order was first seen on the master
+    for directory_id, filename, id_, timestamp, size, sha256, first_seen_at in session.execute(query):
+        superseded_at = came_at.get((directory_id, filename))
+        versions[directory_id][filename].append(FileVersion(id_, timestamp, size, sha256, superseded_at))
+        came_at[directory_id, filename] = int(first_seen_at.timestamp())
     return {
         directory_id: tuple(ImportantFile(name, tuple(known)) for name, known in files.items())
         for directory_id, files in versions.items()

@@ -26,7 +26,7 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
     session.register(app)
     limiter.init_app(app)
     errors.register(app)
-    theme.register(app, configured.frontend)
+    theme.register(app, configured.frontend, configured.geo)
 
     for part in (public, auth, health):
         app.register_blueprint(part.blueprint)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, url_for
 
 from mm_frontend.guards import here, viewer
+from mm_lib.services.geodata import attribution
 from mm_lib.services.mirrors import MirrorCategory, country_names
-from mm_lib.settings import FrontendSettings
+from mm_lib.settings import FrontendSettings, GeoSettings
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def register(app: Flask, settings: FrontendSettings) -> None:
+def register(app: Flask, settings: FrontendSettings, geo: GeoSettings) -> None:
     """Give the templates their words."""
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
@@ -25,6 +26,7 @@ def register(app: Flask, settings: FrontendSettings) -> None:
         here=here,
         brand=settings.site_name,
         contact=settings.contact,
+        attribution=partial(attribution, geo),  # asked at each page: the file may be replaced by another
         contact_link=contact_link(settings.contact),
     )
     app.jinja_env.filters.update(

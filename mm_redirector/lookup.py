@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mm_lib.cache.schema import FileDetail
 from mm_redirector.index import CategoryIndex, Index
@@ -47,10 +47,17 @@ def _by_repository(query: MirrorQuery, index: Index) -> Target | Refusal:
     position, path = place
     category = index.categories[position]
     if query.kind is Kind.MIRRORLIST:
-        return _target(category, path, None, title) or _gone(path)
+        found = _target(category, path, None, title)
+        return _with_current_metadata(found) if found else _gone(path)
     if path.rpartition("/")[2] != METADATA_DIRECTORY:
         path = f"{path}/{METADATA_DIRECTORY}"
     return _target(category, path, METADATA_FILE, title) or _gone(f"{path}/{METADATA_FILE}")
+
+
+def _with_current_metadata(target: Target) -> Target:
+    """Without the hosts whose metadata is old: a list has no hash by which its client could tell."""
+    current = target.category.carriers(f"{target.path}/{METADATA_DIRECTORY}")
+    return target if current is None else replace(target, carriers=target.carriers & current)
 
 
 def _gone(path: str) -> Refusal:

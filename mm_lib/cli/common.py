@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 refused or failed (the message says why), 2 wrong usage or
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -130,7 +131,7 @@ def example(text: str) -> Callable[[Any], Any]:
     """Put an example under a command's help."""
 
     def put(command: Any) -> Any:
-        command.__doc__ = f"{command.__doc__}\n\n\b\nExample:\n  {text}"
+        command.__doc__ = f"{inspect.cleandoc(command.__doc__)}\n\n\b\nExample:\n  {text}"
         return command
 
     return put

@@ -34,7 +34,7 @@ def user() -> None:
 @click.option("--display-name", default="")
 @password_option
 @click.pass_obj
-def user_add(program: Program, name: str, role: str, email: str, display_name: str, password_stdin: bool) -> None:
+def user_add(program: Program, /, name: str, role: str, password_stdin: bool, **fields: str) -> None:
     """Make a local account; asks for its password.
 
     \b
@@ -43,7 +43,7 @@ def user_add(program: Program, name: str, role: str, email: str, display_name: s
     """
     password = _password(password_stdin)
     with program.transaction() as session:
-        accounts.create_user(session, name, password, role=Role(role), email=email, display_name=display_name)
+        accounts.create_user(session, name, password, role=Role(role), **fields)
     click.echo(f"Made the account {name} ({role}).")
 
 

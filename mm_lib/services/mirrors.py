@@ -182,11 +182,11 @@ def catalogue(session: Session) -> Catalogue:
         .order_by(Product.sort_order, Product.name)
     )
     products = []
-    for (id_, name), group in groupby(rows.tuples(), key=lambda row: (row[0], row[1])):
+    for (id_, name), group in groupby(rows.all(), key=lambda row: (row[0], row[1])):
         versions = sorted((row[2] for row in group if row[2]), key=_version_order)
         products.append(ProductChoice(id_, name, tuple(_choice(version) for version in versions)))
-    archs = session.execute(select(Arch.id, Arch.name, Arch.public).order_by(Arch.primary.desc(), Arch.name))
-    return Catalogue(tuple(products), tuple(ArchChoice(*row) for row in archs.tuples()))
+    archs = session.execute(select(Arch.id, Arch.name, Arch.public).order_by(Arch.primary.desc(), Arch.id))
+    return Catalogue(tuple(products), tuple(ArchChoice(*row) for row in archs.all()))
 
 
 def matrix(session: Session) -> Matrix:
@@ -196,7 +196,7 @@ def matrix(session: Session) -> Matrix:
     sites, countries = set(), set()
     for category, host, site, country in session.execute(
         _visible(HostCategory.category_id, Host.id, Host.site_id, Host.country)
-    ).tuples():
+    ).all():
         carriers.setdefault(category, set()).add(host)
         sites.add(site)
         countries.add(country)
@@ -206,7 +206,7 @@ def matrix(session: Session) -> Matrix:
         .join(Category, Repository.category_id == Category.id)
         .where(*_PUBLIC_CATEGORY)
         .distinct()
-    ).tuples():
+    ).all():
         cells.setdefault((version, arch), set()).update(carriers.get(category, ()))
     return Matrix(
         products=tuple(_matrix_product(product, choices.archs, cells) for product in choices.products),
@@ -238,7 +238,7 @@ def public_mirrors(session: Session, filters: MirrorFilters, number: int, size: 
         )
     )
     carried: dict[tuple[int, str, str], list[int]] = {}
-    for host, name, country, host_category in rows.tuples():
+    for host, name, country, host_category in rows.all():
         carried.setdefault((host, name, country or ""), []).append(host_category)
     found = [key for key in carried if filters.country in ("", key[2])]
     found.sort(key=lambda key: (not key[2], _alphabetical(names.get(key[2], key[2])), key[1].casefold(), key[0]))

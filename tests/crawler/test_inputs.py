@@ -24,7 +24,8 @@ def test_directories_come_with_their_samples_and_known_versions_newest_first(ses
     assert (read.id, read.path, read.sample) == (repodata.id, repodata.path, (SampleFile("primary.xml.gz", 4, 0),))
     ((name, versions),) = read.important
     assert name == "repomd.xml"
-    assert [(version.file_detail_id, version.superseded_at) for version in versions] == [(new.id, None), (old.id, 2000)]
+    seen = int(new.first_seen_at.timestamp())
+    assert [(version.file_detail_id, version.superseded_at) for version in versions] == [(new.id, None), (old.id, seen)]
 
 
 def test_a_repository_is_decided_by_the_repodata_below_its_directory_or_by_its_own(session: Session) -> None:

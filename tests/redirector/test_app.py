@@ -6,9 +6,9 @@ import random
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
+from xml.etree import ElementTree
 
 import pytest
-from defusedxml import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 

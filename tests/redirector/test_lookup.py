@@ -9,7 +9,7 @@ from mm_redirector.index import build
 from mm_redirector.lookup import Target, find
 from mm_redirector.query import MirrorQuery, Reason, Refusal, parse
 from mm_redirector.settings import Policy
-from tests.redirector.world import NEWEST, OLDER, OS, REPODATA, TOP, mask, world
+from tests.redirector.world import NEWEST, OLDER, OS, REPODATA, STALE, TOP, mask, world
 
 INDEX = build(world())
 
@@ -35,6 +35,15 @@ def reason(query: str, path: str = "/mirrorlist") -> Reason:
 def test_a_repository_means_its_directory_in_a_list() -> None:
     hit = target("repo=fedora-44&arch=x86_64")
     assert (hit.path, hit.file, hit.title) == (OS, None, "repo = fedora-44 arch = x86_64")
+
+
+def test_a_mirror_with_old_metadata_is_not_in_the_list_of_a_repository() -> None:
+    """A list carries no hash by which dnf could tell."""
+    assert target("repo=lagging&arch=x86_64").carriers == mask(*range(STALE))
+
+
+def test_a_mirror_with_old_metadata_still_carries_the_directory_itself() -> None:
+    assert target(f"path={TOP}/lagging").carriers == mask(*range(STALE + 1))
 
 
 def test_a_repository_means_its_repomd_xml_in_a_metalink() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
-from defusedxml import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 

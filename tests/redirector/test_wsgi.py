@@ -138,7 +138,6 @@ def test_a_hangup_of_the_master_loses_no_cache(tmp_path: Path, start: Start) -> 
     ids=["gunicorn", "granian"],
 )
 def test_other_wsgi_servers_find_the_application_by_its_name(tmp_path: Path, start: Start, command: list[str]) -> None:
-    pytest.importorskip(command[0])
     publish(tmp_path, 1)
     _, port = start([sys.executable, "-m", *command], configure(tmp_path))
     status, text = wait_for(port, LIST, lambda answer: answer[0] == 200)

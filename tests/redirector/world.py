@@ -97,6 +97,7 @@ def fedora() -> Category:
         f"{TOP}/bare/repodata": 0,
     }
     directories |= {f"{TOP}/nothing": 0, f"{TOP}/only-japan": 2, f"{TOP}/old/repodata": 0, f"{TOP}/images": 0}
+    directories |= {f"{TOP}/lagging": 1, f"{TOP}/lagging/repodata": 0}  # one mirror has old metadata
     files = {
         REPODATA: {"repomd.xml": (NEWEST, MD5_ONLY, OLDER)},
         f"{TOP}/old/repodata": {"repomd.xml": (MD5_ONLY, OLDER)},
@@ -123,6 +124,7 @@ def world(**changes: Any) -> MirrorlistCache:
             ("fedora-source-44", "source"): (0, OS),
             ("already-repodata", "x86_64"): (0, REPODATA),
             ("updates-44", "x86_64"): (0, f"{TOP}/updates/44/x86_64"),
+            ("lagging", "x86_64"): (0, f"{TOP}/lagging"),
             ("bare", "x86_64"): (0, f"{TOP}/bare"),
             ("old", "x86_64"): (0, f"{TOP}/old/repodata"),
             ("libstdc++", "x86_64"): (0, OS),

@@ -30,6 +30,7 @@ CATEGORIES = {"Fedora Linux": ("Fedora", "pub/fedora/linux"), "Fedora EPEL": ("E
 
 def main() -> int:
     """Set everything up, then check it or wait for Ctrl-C. Returns the exit code."""
+    os.umask(0o022)  # a master tree that only its owner may read is no use to mirrors
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = time.monotonic()
     try:
