@@ -38,7 +38,7 @@ class Place:
         return f"""
 Open      {self.frontend}           start page and mirror list; sign in as admin, {self.password}
 Ask       curl '{ask % "mirrorlist"}'
-          curl '{ask % "metalink"}&ip=2.56.0.1'        # as a client in Germany would see it
+          curl '{ask % "metalink"}&ip=193.99.144.80'        # as a client in Germany would see it
           curl '{ask % "mirrorlist"}&country=jp'
 Look      export MM_CONFIG={self.folder.absolute() / "mirrormanager.toml"}
           .venv/bin/mm-admin host list
