@@ -69,7 +69,7 @@ class CategoryIndex:
 
     def details(self, path: str, file: str) -> tuple[FileDetail, ...]:
         """The known versions of a file, newest first."""
-        return self._files.get(path, {}).get(file, ())
+        return self._files.get(f"{path}/{file}" if path else file, ())
 
     def below_topdir(self, path: str) -> str:
         """The part of a directory's path that follows the URL of a host."""

@@ -1,4 +1,6 @@
-"""Bytes <-> MirrorlistCache: magic, version, length, checksum, then a pickle of plain containers.
+"""Bytes <-> MirrorlistCache: magic, version, length, checksum, then a pickle of plain containers and flat buffers.
+
+The buffers (table.py) are the pickle's out-of-band data (protocol 5): what there is very much of is used where it lies.
 
 The checksum finds damage, not malice: whoever can write the file could write a checksum too. Against malice
 the pickle is read by an Unpickler that refuses to look up any class or function, and every value is checked.
@@ -17,14 +19,17 @@ import hashlib
 import io
 import pickle
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn
 
-from mm_lib.cache.schema import SCHEMA_VERSION, Category, FileDetail, Host, MirrorlistCache
+from mm_lib.cache.schema import SCHEMA_VERSION, Absent, Category, Factors, Host, MirrorlistCache
+from mm_lib.cache.table import DirectoryTable, FileTable, MaskTable, StringTable
 
 MAGIC = b"MMCACHE\n"
 _HEADER = struct.Struct("!8sHQ32s")  # magic, version, payload length, SHA-256 of version + length + payload
 HEADER_SIZE = _HEADER.size
+_LENGTH = struct.Struct("!Q")
 
 
 class CacheError(Exception):
@@ -64,10 +69,18 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def encode(cache: MirrorlistCache) -> bytes:
-    """The file content for a cache."""
-    payload = pickle.dumps(_to_plain(cache), protocol=5)
-    digest = _digest(SCHEMA_VERSION, payload)
-    return _HEADER.pack(MAGIC, SCHEMA_VERSION, len(payload), digest) + payload
+    """The file content for a cache. Raises ValueError or OverflowError for values that do not belong in one."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(_to_plain(cache), protocol=5, buffer_callback=buffers.append)
+    return seal(pickled, [buffer.raw() for buffer in buffers])
+
+
+def seal(pickled: bytes, buffers: Sequence[bytes | memoryview]) -> bytes:
+    """A file of a pickle and its buffers: a table of lengths, then the pickle, then the buffers."""
+    parts = [pickled, *buffers]
+    lengths = b"".join(_LENGTH.pack(len(part)) for part in (parts, *parts))
+    payload = b"".join([lengths, *parts])
+    return _HEADER.pack(MAGIC, SCHEMA_VERSION, len(payload), _digest(SCHEMA_VERSION, payload)) + payload
 
 
 def decode(data: bytes) -> MirrorlistCache:
@@ -98,60 +111,79 @@ def _digest(version: int, payload: bytes | memoryview) -> bytes:
 
 def _load(payload: memoryview) -> Any:
     try:
-        return _PlainUnpickler(io.BytesIO(payload)).load()
+        pickled, *buffers = _parts(payload)
+        return _PlainUnpickler(io.BytesIO(pickled), buffers=buffers).load()
     except CacheError:
         raise
     except Exception as error:  # a hostile pickle can raise nearly anything: every way means "refused"
         raise ForbiddenContent(f"its content cannot be read ({type(error).__name__})") from error
 
 
+def _parts(payload: memoryview) -> list[memoryview]:
+    """The pickle and its buffers."""
+    (count,) = _LENGTH.unpack_from(payload)
+    place = _LENGTH.size * (1 + count)
+    parts = []
+    for number in range(count):
+        (length,) = _LENGTH.unpack_from(payload, _LENGTH.size * (1 + number))
+        parts.append(payload[place : place + length])
+        place += length
+    if place != len(payload):
+        raise ValueError("the parts are not as long as the whole")
+    return parts
+
+
 def _to_plain(cache: MirrorlistCache) -> dict[str, Any]:
     plain = {f.name: getattr(cache, f.name) for f in fields(MirrorlistCache)}
     plain["hosts"] = [tuple(host) for host in cache.hosts]
+    plain["masks"] = pickle.PickleBuffer(MaskTable.pack(cache.masks, len(cache.hosts)))
     plain["categories"] = [_plain_category(category) for category in cache.categories]
     return plain
 
 
-def _plain_category(category: Category) -> tuple[Any, ...]:
-    files = {
-        path: {name: [tuple(detail) for detail in details] for name, details in names.items()}
-        for path, names in category.files.items()
-    }
-    return category.name, category.topdir, category.urls, category.directories, files
+def _plain_category(category: Category) -> dict[str, Any]:
+    plain = {f.name: getattr(category, f.name) for f in fields(Category)}
+    plain["directories"] = [pickle.PickleBuffer(part) for part in DirectoryTable.pack(category.directories)]
+    plain["files"] = [pickle.PickleBuffer(part) for part in FileTable.pack(category.files)]
+    plain["factors"] = {host: tuple(factors) for host, factors in category.factors.items()}
+    plain["absent"] = [tuple(absent) for absent in category.absent]
+    return plain
 
 
 def _from_plain(plain: Any) -> MirrorlistCache:
     try:
-        cache = MirrorlistCache(
-            **{
-                **plain,
-                "hosts": [Host._make(host) for host in plain["hosts"]],
-                "categories": [_category(category) for category in plain["categories"]],
-            }
-        )
+        hosts = [Host._make(host) for host in plain["hosts"]]
+        masks = MaskTable(plain["masks"], len(hosts))
+        categories = [_category(category, len(masks)) for category in plain["categories"]]
+        cache = MirrorlistCache(**{**plain, "hosts": hosts, "masks": masks, "categories": categories})
         _check(cache)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise ForbiddenContent(f"its content does not have the shape of a cache: {error}") from error
     return cache
 
 
-def _category(plain: Any) -> Category:
-    name, topdir, urls, directories, files = plain
-    details = {
-        path: {name: tuple(FileDetail._make(detail) for detail in versions) for name, versions in names.items()}
-        for path, names in files.items()
-    }
-    return Category(name, topdir, urls, directories, details)
+def _category(plain: Any, masks: int) -> Category:
+    *names, positions = plain["directories"]
+    *files, ends, records = plain["files"]
+    return Category(
+        **{
+            **plain,
+            "directories": DirectoryTable(StringTable(*names), positions, masks),
+            "files": FileTable(StringTable(*files), ends, records),
+            "factors": {host: Factors._make(values) for host, values in plain["factors"].items()},
+            "absent": [Absent._make(values) for values in plain["absent"]],
+        }
+    )
 
 
 _TYPES = {
     "generated_at": int,
     "generation": int,
-    "masks": list,
     "repositories": dict,
     "disabled_repositories": list,
     "repository_redirects": dict,
     "netblock_hosts": dict,
+    "location_hosts": dict,
     "asn_hosts": dict,
     "country_continents": dict,
     "netblock_countries": dict,
@@ -166,11 +198,24 @@ def _check(cache: MirrorlistCache) -> None:
             raise TypeError(f"{name} is not of type {kind.__name__}")
     if any(not isinstance(host.bandwidth, int) or host.bandwidth < 1 for host in cache.hosts):
         raise ValueError("a host's bandwidth is not a positive number")
-    if any(not isinstance(mask, int) or mask < 0 or mask >> len(cache.hosts) for mask in cache.masks):
-        raise ValueError("a mask names a host that does not exist")
     for category in cache.categories:
-        if any(not 0 <= position < len(cache.masks) for position in category.directories.values()):
-            raise ValueError(f"a directory of {category.name} names a mask that does not exist")
+        _check_category(category, len(cache.hosts))
+    _check_masks("a netblock", cache.netblock_hosts.values(), len(cache.hosts))
+    _check_masks("a location group", cache.location_hosts.values(), len(cache.hosts))
+    _check_masks("an autonomous system", cache.asn_hosts.values(), len(cache.hosts))
     for key, (position, path) in cache.repositories.items():
         if path not in cache.categories[position].directories:
             raise ValueError(f"repository {'+'.join(key)} points to a directory that does not exist")
+
+
+def _check_category(category: Category, hosts: int) -> None:
+    _check_masks(category.name, [category.always_up_to_date, *category.reserved.values()], hosts)
+    if any(not 0 <= host < hosts for host in (*category.urls, *category.factors)):
+        raise ValueError(f"{category.name} names a host that does not exist")
+    if any(not 0 <= factor <= 1 for factors in category.factors.values() for factor in factors):
+        raise ValueError(f"a factor of {category.name} is not between 0 and 1")
+
+
+def _check_masks(owner: str, masks: Iterable[int], hosts: int) -> None:
+    if any(not isinstance(mask, int) or mask < 0 or mask >> hosts for mask in masks):
+        raise ValueError(f"{owner} names a host that does not exist")

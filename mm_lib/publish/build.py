@@ -18,7 +18,7 @@ from mm_lib.rules import urls
 from mm_lib.rules.netblocks import parse_netblock, parse_network
 
 Resolver = Callable[[str], Iterable[str]]
-Files = dict[str, dict[str, tuple[FileDetail, ...]]]
+Files = dict[str, tuple[FileDetail, ...]]
 
 
 @dataclass
@@ -163,20 +163,13 @@ def directory_masks(
 
 
 def _files(rows: Rows) -> dict[int, Files]:
-    """Category id -> directory path -> file name -> versions, newest first."""
+    """Category id -> full path of the file -> versions, newest first."""
     place = {row.id: (row.category_id, row.path) for row in rows.directories}
-    found: dict[int, dict[str, dict[str, list[FileDetail]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
+    found: dict[int, dict[str, list[FileDetail]]] = defaultdict(lambda: defaultdict(list))
     for row in rows.files:
         category, path = place[row.directory_id]
-        found[category][path][row.filename].append(_detail(row))
-    return {
-        category: {
-            path: {name: tuple(details) for name, details in names.items()} for path, names in directories.items()
-        }
-        for category, directories in found.items()
-    }
+        found[category][f"{path}/{row.filename}" if path else row.filename].append(_detail(row))
+    return {category: {path: tuple(details) for path, details in files.items()} for category, files in found.items()}
 
 
 def _detail(row: FileRow) -> FileDetail:

@@ -45,8 +45,9 @@ def contents(cache: MirrorlistCache) -> dict[str, int]:
         "repositories": len(cache.repositories),
         "disabled repositories": len(cache.disabled_repositories),
         "repository redirects": len(cache.repository_redirects),
-        "files with hashes": sum(len(names) for category in cache.categories for names in category.files.values()),
+        "files with hashes": sum(len(category.files) for category in cache.categories),
         "netblocks": len(cache.netblock_hosts),
+        "location groups": len(cache.location_hosts),
         "autonomous systems": len(cache.asn_hosts),
     }
 

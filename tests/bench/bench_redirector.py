@@ -52,7 +52,7 @@ def world(rng: random.Random) -> MirrorlistCache:
         topdir=TOPDIR,
         urls={n: urls(n, rng) for n in range(HOSTS)},
         directories={path: rng.randrange(len(masks)) for path in paths},
-        files={f"{path}/repodata": {"repomd.xml": details(rng)} for path in repositories},
+        files={f"{path}/repodata/repomd.xml": details(rng) for path in repositories},
     )
     return MirrorlistCache(
         generated_at=1_790_000_000,

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm_lib.cache import codec
-from mm_lib.cache.schema import Category, FileDetail, Host, MirrorlistCache
+from mm_lib.cache.schema import SCHEMA_VERSION, Absent, Category, Factors, FileDetail, Host, MirrorlistCache
+from mm_lib.cache.table import DirectoryTable, FileTable, MaskTable, StringTable
 
 
 def example() -> MirrorlistCache:
@@ -25,12 +27,23 @@ def example() -> MirrorlistCache:
         hosts=[Host(1, "m1", "Site", "DE", 100, False, 1, None, None, ("DE",), ())],
         masks=[0, 1],
         categories=[
-            Category("Fedora", "pub", {0: ("https://m1/pub",)}, {"pub": 0, "pub/a": 1}, {"pub/a": {"f": (detail,)}})
+            Category(
+                "Fedora",
+                "pub",
+                {0: ("https://m1/pub",)},
+                {"pub": 0, "pub/a": 1},
+                {"pub/a/f": (detail, detail)},
+                factors={0: Factors(0.5, 1.0, 0.25)},
+                always_up_to_date=1,
+                reserved={"pub/a": 1},
+                absent=[Absent("m2", "owner-disabled")],
+            )
         ],
         repositories={("fedora-44", "x86_64"): (0, "pub/a")},
         disabled_repositories=[("old", "x86_64")],
         repository_redirects={"alias": "fedora-44"},
         netblock_hosts={"192.0.2.0/24": 1},
+        location_hosts={"region-1": 1},
         asn_hosts={64500: 1},
         country_continents={"DE": "EU"},
         netblock_countries={"198.51.100.0/24": "US"},
@@ -38,16 +51,44 @@ def example() -> MirrorlistCache:
     )
 
 
-def sealed(payload: bytes, version: int = 1) -> bytes:
+def sealed(payload: bytes, version: int = SCHEMA_VERSION) -> bytes:
     """A file with a right header for any payload: what somebody who can write the file could make."""
     digest = hashlib.sha256(struct.pack("!HQ", version, len(payload)) + payload).digest()
     return struct.pack("!8sHQ32s", codec.MAGIC, version, len(payload), digest) + payload
 
 
+def taken_apart() -> dict[str, Any]:
+    """The example's values as they stand in the file, with buffers as bytes."""
+    pickled, *buffers = codec._parts(memoryview(codec.encode(example()))[codec.HEADER_SIZE :])
+    values: dict[str, Any] = pickle.loads(pickled, buffers=buffers)
+    return values
+
+
 def plain(**changes: Any) -> bytes:
     """The example's values with some of them replaced, as a sealed file."""
-    values = pickle.loads(codec.encode(example())[codec.HEADER_SIZE :])
-    return sealed(pickle.dumps({**values, **changes}, protocol=5))
+    values = taken_apart() | changes
+    chosen: list[bytes] = []
+
+    def place(part: Any) -> Any:
+        return pickle.PickleBuffer(bytes(part)) if isinstance(part, bytes | memoryview) else part
+
+    values["masks"] = place(values["masks"])
+    for category in values["categories"] if isinstance(values["categories"], list) else []:
+        if isinstance(category, dict):
+            category["directories"] = [place(part) for part in category["directories"]]
+            category["files"] = [place(part) for part in category["files"]]
+    pickled = pickle.dumps(values, protocol=5, buffer_callback=lambda buffer: chosen.append(bytes(buffer)))
+    return codec.seal(pickled, chosen)
+
+
+BUFFERS = [("directories", number) for number in range(4)] + [("files", number) for number in range(5)]
+
+
+def with_buffer(table: str, number: int, change: Callable[[bytes], bytes]) -> bytes:
+    """The example's file with one buffer of its category changed."""
+    (category,) = taken_apart()["categories"]
+    category[table][number] = change(bytes(category[table][number]))
+    return plain(categories=[category])
 
 
 def test_a_cache_comes_back_as_it_was() -> None:
@@ -86,7 +127,7 @@ def test_bytes_after_the_end_are_refused() -> None:
 
 
 def test_another_version_is_refused_and_both_are_named() -> None:
-    with pytest.raises(codec.UnknownVersion, match=r"version 99.*reads 1"):
+    with pytest.raises(codec.UnknownVersion, match=r"version 99.*reads 2"):
         codec.decode(sealed(b"", version=99))
 
 
@@ -108,12 +149,20 @@ class Hostile:
 def test_a_pickle_that_tries_to_run_code_is_refused_and_runs_nothing(tmp_path: Path) -> None:
     target = tmp_path / "ran"
     with pytest.raises(codec.ForbiddenContent, match="system"):
-        codec.decode(sealed(pickle.dumps(Hostile(target))))
+        codec.decode(codec.seal(pickle.dumps(Hostile(target)), []))
     assert not target.exists()
 
 
 @pytest.mark.parametrize("payload", [b"", b".", b"garbage", b"\x80\x05P0\n.", b"\x80\x05" + b"(" * 100_000])
 def test_a_pickle_that_cannot_be_read_is_refused(payload: bytes) -> None:
+    with pytest.raises(codec.ForbiddenContent):
+        codec.decode(codec.seal(payload, []))
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\0" * 8, b"\xff" * 8, b"\0" * 7 + b"\1" + b"\xff" * 8, b"\0" * 7 + b"\2" + b"\0" * 16 + b"x"]
+)
+def test_a_table_of_parts_that_does_not_fit_is_refused(payload: bytes) -> None:
     with pytest.raises(codec.ForbiddenContent):
         codec.decode(sealed(payload))
 
@@ -125,9 +174,13 @@ def test_a_pickle_that_cannot_be_read_is_refused(payload: bytes) -> None:
         {"hosts": 3},
         {"hosts": [(1, 2)]},
         {"hosts": [(1, "m1", "Site", "DE", 0, False, 1, None, None, (), ())]},
-        {"masks": [2]},
-        {"masks": [-1]},
-        {"masks": []},
+        {"hosts": []},
+        {"masks": b"\2\2"},
+        {"masks": b"\0"},
+        {"masks": b""},
+        {"netblock_hosts": {"192.0.2.0/24": 2}},
+        {"asn_hosts": {1: -1}},
+        {"location_hosts": {"here": "there"}},
         {"generated_at": "yesterday"},
         {"repositories": {("r", "a"): (0, "pub/nowhere")}},
         {"repositories": {("r", "a"): (5, "pub/a")}},
@@ -141,4 +194,65 @@ def test_values_of_the_wrong_shape_are_refused(changes: dict[str, Any]) -> None:
 
 def test_a_payload_that_is_no_mapping_is_refused() -> None:
     with pytest.raises(codec.ForbiddenContent):
-        codec.decode(sealed(pickle.dumps([1, 2])))
+        codec.decode(codec.seal(pickle.dumps([1, 2]), []))
+
+
+@pytest.mark.parametrize(
+    ("table", "number", "buffer"),
+    [
+        ("directories", 0, b"pub"),  # the text
+        ("directories", 1, struct.pack("<3I", 0, 3, 9)),  # where each ends
+        ("directories", 1, struct.pack("<3I", 1, 3, 8)),
+        ("directories", 1, b""),
+        ("directories", 2, struct.pack("<4I", 9, 0, 0, 0)),  # hash slots
+        ("directories", 2, struct.pack("<4I", 1, 2, 1, 2)),
+        ("directories", 2, struct.pack("<3I", 1, 2, 0)),
+        ("directories", 2, b"x"),
+        ("directories", 3, struct.pack("<2I", 0, 2)),  # which mask
+        ("directories", 3, struct.pack("<1I", 0)),
+        ("files", 3, struct.pack("<2I", 0, 5)),  # where the records end
+        ("files", 4, b""),  # the records
+    ],
+)
+def test_a_table_with_wrong_numbers_is_refused(table: str, number: int, buffer: bytes) -> None:
+    with pytest.raises(codec.ForbiddenContent, match="shape"):
+        codec.decode(with_buffer(table, number, lambda _: buffer))
+
+
+@given(st.sampled_from(BUFFERS), st.data())
+def test_no_damage_to_a_table_breaks_a_reader(place: tuple[str, int], data: st.DataObject) -> None:
+    """It is refused, or every question is answered."""
+
+    def damage(buffer: bytes) -> bytes:
+        damaged = bytearray(buffer)
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
+        return bytes(damaged)
+
+    try:
+        cache = codec.decode(with_buffer(*place, damage))
+    except codec.ForbiddenContent:
+        return
+    category = cache.categories[0]
+    for path in ("pub", "pub/a", "nothing"):
+        assert category.directories.get(path) in (None, 0, 1)
+        assert isinstance(category.files.get(f"{path}/f", ()), tuple)
+
+
+@given(st.dictionaries(st.text(max_size=6), st.integers(0, 3), max_size=40))
+def test_a_directory_is_found_if_it_is_there_and_only_then(directories: dict[str, int]) -> None:
+    *names, positions = DirectoryTable.pack(directories)
+    table = DirectoryTable(StringTable(*names), positions, 4)
+    assert dict(table) == directories
+    assert table.get("no such directory") is None
+
+
+@given(st.integers(0, 70).flatmap(lambda hosts: st.tuples(st.just(hosts), st.lists(st.integers(0, (1 << hosts) - 1)))))
+def test_masks_come_back_whatever_the_number_of_hosts(world: tuple[int, list[int]]) -> None:
+    hosts, masks = world
+    assert MaskTable(MaskTable.pack(masks, hosts), hosts) == masks
+
+
+@pytest.mark.parametrize("odd", ["xyz", "ab", "A" * 64])
+def test_a_hash_that_is_none_is_not_written(odd: str) -> None:
+    with pytest.raises(ValueError):
+        FileTable.pack({"f": (FileDetail(1, 2, "", "", odd, ""),)})

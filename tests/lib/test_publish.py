@@ -215,7 +215,7 @@ def test_file_versions_come_newest_first(session: Session) -> None:
     directory = make.directory(session, make.category(session), "a/repodata")
     for timestamp, digit in ((100, "a"), (300, "b"), (200, "c")):
         make.file_detail(session, directory, timestamp, digit)
-    versions = built(session).categories[0].files["pub/fedora/linux/a/repodata"]["repomd.xml"]
+    versions = built(session).categories[0].files["pub/fedora/linux/a/repodata/repomd.xml"]
     assert [version.timestamp for version in versions] == [300, 200, 100]
 
 

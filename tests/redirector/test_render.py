@@ -72,7 +72,7 @@ def test_a_metalink_has_the_exact_layout_of_the_reference() -> None:
 
 def test_unknown_values_and_an_empty_history_are_left_out() -> None:
     category = fedora()
-    category.files[f"{TOP}/images"]["a.iso"] = (category.files[REPODATA]["repomd.xml"][0]._replace(
+    category.files[f"{TOP}/images/a.iso"] = (category.files[f"{REPODATA}/repomd.xml"][0]._replace(
         timestamp=0, size=0, md5="", sha1="", sha512=""
     ),)  # fmt: skip
     text = client(world(masks=[0] * 4, categories=[category], repositories={}))(

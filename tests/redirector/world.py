@@ -99,10 +99,11 @@ def fedora() -> Category:
     directories |= {f"{TOP}/nothing": 0, f"{TOP}/only-japan": 2, f"{TOP}/old/repodata": 0, f"{TOP}/images": 0}
     directories |= {f"{TOP}/lagging": 1, f"{TOP}/lagging/repodata": 0}  # one mirror has old metadata
     files = {
-        REPODATA: {"repomd.xml": (NEWEST, MD5_ONLY, OLDER)},
-        f"{TOP}/old/repodata": {"repomd.xml": (MD5_ONLY, OLDER)},
-        f"{TOP}/only-japan": {"a.iso": (NEWEST,)},
-        f"{TOP}/images": {"a.iso": (NEWEST,), "R&D <1>.iso": (NEWEST,)},
+        f"{REPODATA}/repomd.xml": (NEWEST, MD5_ONLY, OLDER),
+        f"{TOP}/old/repodata/repomd.xml": (MD5_ONLY, OLDER),
+        f"{TOP}/only-japan/a.iso": (NEWEST,),
+        f"{TOP}/images/a.iso": (NEWEST,),
+        f"{TOP}/images/R&D <1>.iso": (NEWEST,),
     }
     return Category("Fedora Linux", TOP, base, directories, files)
 
