@@ -28,8 +28,11 @@ DATABASE = [
 REDIRECTOR = [
     "gunicorn>=23,<28",  # the WSGI server that mm-redirector starts
     "maxminddb>=2.6,<4",  # MMDB files, memory-mapped by its C extension
+    "jinja2>=3.1,<4",  # the page of /explain
     "iptocc>=3.3,<4",  # countries on a fresh machine, without an account or a download
+    "urllib3>=2.5,<3",  # fetches the cache: verified TLS, retries, redirects within limits
 ]
+SIGNING = ["cryptography>=42,<51"]  # Ed25519 signatures over the cache: mm-admin makes them, a fetching redirector checks
 CRAWLER = [
     *DATABASE,
     "pycurl>=7.45.6,<8",  # libcurl's multi interface: 17 us of CPU per HEAD
@@ -96,7 +99,7 @@ setup(
         "mm_lib": ["py.typed"],
         "mm_lib.data": ["*.csv", "*.md", "rules/*.toml"],
         MIGRATIONS: ["script.py.mako"],
-        "mm_redirector": ["py.typed"],
+        "mm_redirector": ["py.typed", "explain.html"],
         "mm_crawler": ["py.typed"],
         "mm_frontend": ["py.typed", "templates/*", "templates/*/*", "static/*", "static/*/*"],
     },
@@ -107,9 +110,10 @@ setup(
         "crawler": CRAWLER,
         "frontend": FRONTEND,
         "geodata": GEODATA,
+        "signing": SIGNING,
         "ldap": LDAP,
         "demo": DEMO,
-        "test": sorted({*DEMO, *GEODATA, *TEST}),
+        "test": sorted({*DEMO, *GEODATA, *SIGNING, *TEST}),
     },
     entry_points={
         "console_scripts": [

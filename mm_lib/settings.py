@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 PREFIX = "MM_"
 CONFIG_VARIABLE = "MM_CONFIG"
@@ -23,6 +25,30 @@ MIN_SECRET_LENGTH = 32
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
+
+
+def _network(text: str) -> str:
+    return str(ip_network(text))
+
+
+Network = Annotated[str, AfterValidator(_network)]  # CIDR
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path in ("", "/"):
+        raise ValueError("must be http:// or https:// with a host and a path")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must have no user, query or fragment: it is logged, and names other files by an ending")
+    return text
+
+
+def _words(value: Any) -> Any:
+    """A list may be given as text, with spaces or commas between: environment variables know nothing else."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+HttpUrls = Annotated[list[Annotated[str, AfterValidator(_http_url)]], BeforeValidator(_words)]
 
 
 class SettingsError(Exception):
@@ -46,6 +72,22 @@ class CacheSettings(Section):
     """The file that redirectors answer from."""
 
     file: Path = Field(Path("mirrorlist.cache"), description="written by `mm-admin cache build`")
+    signing_key: OptionalPath = Field(
+        None, description="`mm-admin cache build` signs with it (`mm-admin cache keygen` makes one); none: no signature"
+    )
+
+
+class WeightsSettings(Section):
+    """What a host's bandwidth is multiplied by in a draw, besides what a request decides."""
+
+    suspect: float = Field(0.5, ge=0, le=1, description="for a mirror whose last crawl gave no clear answer")
+    probation: float = Field(0.25, ge=0, le=1, description="for a mirror that has to show that it is back for good")
+    slow_start_hours: float = Field(24.0, ge=0, description="a new or returned mirror grows so long; 0: it does not")
+    slow_start_floor: float = Field(0.1, gt=0, le=1, description="what a new or returned mirror begins with")
+    max_share: float = Field(0.5, gt=0, le=1, description="largest share of its country that one mirror gets; 1: any")
+    share_floor: float = Field(
+        0.25, ge=0, le=1, description="max_share cuts no weight below this part: its small neighbours would drown"
+    )
 
 
 class GeoSettings(Section):
@@ -76,8 +118,28 @@ class RedirectorSettings(Section):
         0, ge=0, le=10, description="reverse proxies in front that append to X-Forwarded-For; 0: the peer is the client"
     )
     allow_ip_parameter: bool = Field(False, description="let clients choose the address they are judged by, with ip=")
+    policy: Literal["balanced", "classic"] = Field(
+        "balanced", description="balanced: by all factors, a list that is long enough; classic: as MirrorManager did"
+    )
+    factors: list[Literal["bandwidth", "health", "slow_start", "share", "nearness"]] = Field(
+        ["bandwidth", "health", "slow_start", "share", "nearness"],
+        description="what the weight of a host in the draw is made of (balanced)",
+    )
+    max_hosts: int = Field(20, ge=0, description="an answer ends at this many hosts (balanced); 0: never")
     minimum_hosts: int = Field(5, ge=0, description="below this many hosts an answer is filled up from all the world")
+    nearness_km: float = Field(500.0, gt=0, description="at this distance a host is drawn half as often as next door")
+    stable: bool = Field(False, description="a client network gets the same order until the next cache")
+    explain: Literal["off", "networks", "public"] = Field("off", description="who may ask /explain")
+    explain_networks: list[Network] = Field([], description="administrators' networks, for explain = networks")
+    explain_per_minute: int = Field(60, ge=1, description="explanations per minute and worker")
+    max_cache_age_hours: float = Field(0.0, ge=0, description="an older cache makes /healthz/ready say no; 0: never")
     reload_interval: Seconds = Field(1.0, description="seconds between looks for a new cache file")
+    cache_urls: HttpUrls = Field([], description="where the cache is fetched from, the first that works; none: nowhere")
+    cache_public_key: OptionalPath = Field(None, description="fetch only what is signed by its key; none: anything")
+    fetch_interval: Seconds = Field(60.0, description="seconds between fetches, give or take a fifth")
+    fetch_timeout: Seconds = Field(120.0, description="seconds for one download of the cache")
+    fetch_max_bytes: int = Field(1 << 30, ge=1024, description="largest cache that is fetched")
+    fetch_ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
     access_log: OptionalPath = Field(None, description="one line per answered repository request; none: not written")
 
 
@@ -120,6 +182,7 @@ class Settings(Section):
 
     database: DatabaseSettings = DatabaseSettings()
     cache: CacheSettings = CacheSettings()
+    weights: WeightsSettings = WeightsSettings()
     geo: GeoSettings = GeoSettings()
     log: LogSettings = LogSettings()
     redirector: RedirectorSettings = RedirectorSettings()

@@ -6,18 +6,31 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
-from mm_redirector import location, lookup, query, render, selection
+from mm_redirector import explain, location, lookup, networks, query, render, selection
 from mm_redirector.access_log import Entry, ignore
+from mm_redirector.explain import Decision
 from mm_redirector.index import Index
-from mm_redirector.location import ClientLocation, GeoSource
-from mm_redirector.query import MirrorQuery, Refusal
+from mm_redirector.location import GeoSource
+from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
 from mm_redirector.render import Response
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Random
+from mm_redirector.shuffle import Random, seeded
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
+Observe = Callable[[str, str, str, float, int], None]  # kind, result, tier, seconds, bytes
+
+PAGE_HEADERS = [
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Vary", "Accept"),
+]
+
+
+def unobserved(_kind: str, _result: str, _tier: str, _seconds: float, _size: int) -> None:
+    """Where nobody counts."""
 
 
 class Application:
@@ -30,6 +43,8 @@ class Application:
         policy: Policy,
         *,
         log: Callable[[Entry], None] = ignore,
+        observe: Observe = unobserved,
+        exposition: Callable[[], bytes] | None = None,
         draw: Random = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -37,26 +52,39 @@ class Application:
         self._geo = geo
         self._policy = policy
         self._log = log
+        self._observe = observe
+        self._exposition = exposition
         self._draw = draw
         self._clock = clock
+        self._explained: tuple[int, int] = (0, 0)  # minute, explanations in it
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request of the WSGI server."""
         response = self.answer(environ)
-        start_response(f"{response.status.value} {response.status.phrase}", response.headers)
+        start_response(_STATUS_LINES[response.status], response.headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [response.body]
 
     def answer(self, environ: Mapping[str, Any]) -> Response:
         """The answer to one request."""
         path = query.path_of(environ)
-        if path.endswith(("/healthz/live", "/healthz/ready")):
-            return self._health(path)
         kind = query.kind_of(path)
+        if kind is None and (found := self._service(path, environ)):
+            return found
+        start = time.perf_counter()
         asked = query.parse(environ, self._policy)
-        result = asked if isinstance(asked, Refusal) else self._serve(asked)
-        return render.refuse(result, kind, self._now()) if isinstance(result, Refusal) else result
+        decision = asked if isinstance(asked, Refusal) else self._decide(asked, self._draw)
+        now = int(self._clock())
+        if isinstance(decision, Refusal):
+            response, result, tier = render.refuse(decision, kind, now), decision.reason.name, ""
+        else:
+            selected = decision.selection
+            response = render.respond(selected, decision.query, decision.client, decision.cache, now)
+            result, tier = "OK", selected.tiers[0].kind.name if selected.tiers else "NONE"
+            self._record(decision, now)
+        self._observe(kind.name if kind else "", result, tier, time.perf_counter() - start, len(response.body))
+        return response
 
-    def _serve(self, asked: MirrorQuery) -> Response | Refusal:
+    def _decide(self, asked: MirrorQuery, draw: Random) -> Decision | Refusal:
         index = self._current()  # once: a reload in the middle of the request is harmless
         if isinstance(index, Refusal):
             return index
@@ -66,24 +94,74 @@ class Application:
         client = location.locate(asked.address, asked.address_chosen, index, self._geo)
         if isinstance(client, Refusal):
             return client
-        selected = selection.select(target, client, asked, index, policy=self._policy, random=self._draw)
-        now = self._now()
-        self._record(asked, client, now)
-        return render.respond(selected, asked, index, now)
+        asked = lookup.settled(asked, target)
+        order = selection.drawing(target, client, asked, index, policy=self._policy, random=draw)
+        selected = selection.select(target, client, asked, index, policy=self._policy, draw=order)
+        return Decision(asked, client, selected, order, index, self._policy)
 
-    def _record(self, asked: MirrorQuery, client: ClientLocation, now: int) -> None:
+    def _record(self, decision: Decision, now: int) -> None:
+        asked, client = decision.query, decision.client
         if asked.repo is not None and asked.arch is not None:
             self._log(
                 Entry(datetime.fromtimestamp(now, UTC).date(), client.address, client.country, asked.repo, asked.arch)
             )
 
-    def _health(self, path: str) -> Response:
-        if path.endswith("/live"):
+    def _service(self, path: str, environ: Mapping[str, Any]) -> Response | None:
+        """Answers for those who run it."""
+        if path.endswith("/healthz/live"):
             return render.text("live\n")
+        if path.endswith("/healthz/ready"):
+            return self._ready()
+        if path.endswith("/explain"):
+            return self._explain(environ)
+        if path.endswith("/metrics") and self._exposition is not None:
+            return render.plain(HTTPStatus.OK, render.METRICS, self._exposition())
+        return None
+
+    def _ready(self) -> Response:
         index = self._current()
+        now = int(self._clock())
         if isinstance(index, Refusal):
-            return render.refuse(index, None, self._now())
+            return render.refuse(index, None, now)
+        age, limit = now - index.generated_at, self._policy.max_cache_age
+        if limit and age > limit:
+            detail = f"the mirrorlist cache is {age} seconds old, more than the {limit:.0f} that are allowed"
+            return render.refuse(Refusal(Reason.NOT_READY, detail), None, now)
         return render.text(f"ready: cache generation {index.generation} of {index.generated_at}\n")
 
-    def _now(self) -> int:
-        return int(self._clock())
+    def _explain(self, environ: Mapping[str, Any]) -> Response:
+        now = int(self._clock())
+        if refusal := self._refuse_explanation(environ, now):
+            return render.refuse(refusal, None, now)
+        parameters = query.parameters_of(str(environ.get("QUERY_STRING", "")))
+        decision = parameters if isinstance(parameters, Refusal) else self._decide_explained(parameters, environ)
+        explanation = explain.explain(decision, names_private=self._policy.explain == "networks")
+        status = render.STATUS[decision.reason] if isinstance(decision, Refusal) else HTTPStatus.OK
+        if "text/html" in environ.get("HTTP_ACCEPT", "") and "json" not in environ.get("QUERY_STRING", ""):
+            return render.plain(status, "text/html; charset=utf-8", explain.page(explanation).encode(), PAGE_HEADERS)
+        return render.plain(status, render.JSON, render.as_json(explanation), PAGE_HEADERS)
+
+    def _decide_explained(self, parameters: dict[str, str], environ: Mapping[str, Any]) -> Decision | Refusal:
+        """As the answer to a request with these parameters is decided; seed= makes the draw repeatable."""
+        # Whoever may ask for explanations may ask about any address.
+        policy = self._policy._replace(allow_ip_parameter=True)
+        kind = Kind.METALINK if "path" not in parameters else Kind.MIRRORLIST
+        asked = query.query_of(kind, parameters, environ, policy, "")
+        draw = seeded(parameters["seed"]) if "seed" in parameters else self._draw
+        return asked if isinstance(asked, Refusal) else self._decide(asked, draw)
+
+    def _refuse_explanation(self, environ: Mapping[str, Any], now: int) -> Refusal | None:
+        policy = self._policy
+        if policy.explain == "off":
+            return Refusal(Reason.NOT_SERVED, "We don't serve their kind here!")
+        address = networks.parse(query.client_address(environ, policy.trusted_proxies))
+        if policy.explain == "networks" and not any(address in network for network in policy.explain_networks):
+            return Refusal(Reason.FORBIDDEN, "explanations are for the networks in redirector.explain_networks only")
+        minute, number = self._explained
+        self._explained = (now // 60, number + 1 if minute == now // 60 else 1)
+        if self._explained[1] > policy.explain_per_minute:
+            return Refusal(Reason.TOO_OFTEN, "too many explanations in this minute")
+        return None
+
+
+_STATUS_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}

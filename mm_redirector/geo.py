@@ -76,6 +76,7 @@ class GeoData:
         # A city database knows countries as well; it is asked where there is no country database.
         files = [path for path in (settings.country_database, settings.city_database) if path]
         self._countries = [Database(path) for path in files]
+        self._city = self._countries[-1] if settings.city_database else None
         self._asn = Database(settings.asn_database) if settings.asn_database else None
         self._embedded = _embedded() if settings.embedded else None
 
@@ -85,6 +86,22 @@ class GeoData:
             if database.usable:
                 return _country(database.get(address))
         return (self._embedded(address) or "") if self._embedded else ""
+
+    def place(self, address: str) -> tuple[float, float] | None:
+        """Latitude and longitude in degrees of the client's city; None where only the country is known.
+
+        Databases give the middle of a country for addresses whose city they do not know: nobody stands there.
+        """
+        if self._city is None:
+            return None
+        record = self._city.get(address)
+        point = record.get("location")
+        if not record.get("city") or not isinstance(point, dict):
+            return None
+        latitude, longitude = point.get("latitude"), point.get("longitude")
+        if isinstance(latitude, int | float) and isinstance(longitude, int | float):
+            return float(latitude), float(longitude)
+        return None
 
     def asn(self, address: str) -> int | None:
         """The autonomous system that announces the address."""

@@ -1,12 +1,11 @@
-"""Where the client is: its country, its network, and the netblocks that hosts claimed."""
+"""Where the client is: its country, its place, its network, and the netblocks that hosts claimed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from mm_redirector.index import Address, Index
+from mm_redirector.index import Claim, Index, Vector, vector
+from mm_redirector.networks import embedded, network_of, parse
 from mm_redirector.query import Reason, Refusal
 
 
@@ -16,22 +15,26 @@ class GeoSource(Protocol):
     def country(self, address: str) -> str:
         """ISO code in capitals; "" if unknown."""
 
+    def place(self, address: str) -> tuple[float, float] | None:
+        """Latitude and longitude in degrees of the client's city; None where only the country is known."""
+
     def asn(self, address: str) -> int | None:
         """The autonomous system that announces the address."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientLocation:
+class ClientLocation(NamedTuple):
     """Where one client is."""
 
     address: str  # "" if unknown
+    network: str  # "" if unknown: the part of the address by which a client is told from others
     country: str  # "" if unknown
     continent: str
+    place: Vector | None  # on the unit sphere
     asn: int | None
-    netblocks: tuple[int, ...]  # masks of the hosts that claimed a netblock around the client, most specific first
+    netblocks: tuple[Claim, ...]  # claimed by hosts around the client, most specific first
 
 
-NOWHERE = ClientLocation("", "", "", None, ())
+NOWHERE = ClientLocation("", "", "", "", None, None, ())
 
 
 def locate(address: str, chosen: bool, index: Index, geo: GeoSource) -> ClientLocation | Refusal:
@@ -45,26 +48,20 @@ def locate(address: str, chosen: bool, index: Index, geo: GeoSource) -> ClientLo
         return Refusal(Reason.BAD_ADDRESS, "Cannot parse client IP address. Aborting.") if chosen else NOWHERE
     text = str(parsed)
     overrides = index.netblock_countries.matches(parsed)
-    country = (overrides[0] if overrides else geo.country(text)).upper()
+    netblocks = index.netblocks.matches(parsed)
+    where = text
+    if inner := embedded(parsed):  # a tunnel: the client stands where its IPv4 address is
+        where = str(inner)
+        overrides = overrides or index.netblock_countries.matches(inner)
+        netblocks += index.netblocks.matches(inner)
+    country = (overrides[0] if overrides else geo.country(where)).upper()
+    place = geo.place(where)
     return ClientLocation(
-        address=text,
-        country=country,
-        continent=index.continent_of.get(country, ""),
-        asn=geo.asn(text),
-        netblocks=tuple(index.netblocks.matches(parsed)),
+        text,
+        network_of(parsed),
+        country,
+        index.continent_of.get(country, ""),
+        vector(*place) if place else None,
+        geo.asn(where),
+        tuple(netblocks),
     )
-
-
-def parse(text: str) -> Address | None:
-    """The address, without a port or a zone; IPv4 in IPv6 (::ffff:192.0.2.1) is IPv4."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or address
-    return address

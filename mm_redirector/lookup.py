@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mm_lib.cache.schema import FileDetail
-from mm_redirector.index import CategoryIndex, Index
-from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
+from mm_redirector.category import CategoryIndex
+from mm_redirector.index import Index
+from mm_redirector.query import Form, Kind, MirrorQuery, Reason, Refusal, redirected
 
 METADATA_DIRECTORY = "repodata"
 METADATA_FILE = "repomd.xml"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What an answer is about."""
 
     category: CategoryIndex
@@ -28,25 +28,35 @@ class Target:
 def find(query: MirrorQuery, index: Index) -> Target | Refusal:
     """What the query asks for; for a metalink only with something to verify the file by."""
     found = _by_repository(query, index) if query.path is None else _by_path(query.path, index)
-    if isinstance(found, Target) and query.kind is Kind.METALINK and not found.details:
+    if query.kind is Kind.METALINK and isinstance(found, Target) and not found.details:
         return Refusal(Reason.NO_DETAILS, f"{found.path}/{found.file or ''} not found or has not metalink")
     return found
+
+
+def settled(query: MirrorQuery, target: Target) -> MirrorQuery:
+    """A client that would rather have a metalink than a redirect gets the redirect where there is no hash."""
+    if query.kind is Kind.REDIRECT and query.form in (Form.META4, Form.METALINK) and not target.details:
+        return redirected(query)
+    return query
 
 
 def _by_repository(query: MirrorQuery, index: Index) -> Target | Refusal:
     assert query.repo is not None
     assert query.arch is not None
     prefix = index.redirects.get(query.repo, query.repo)  # one hop: a redirect to a redirect is a mistake
+    place = index.repositories.get((prefix, query.arch))
+    if place is None and query.version:  # CentOS asks for repo=os&version=7
+        prefix = index.redirects.get(f"{query.repo}-{query.version}", f"{query.repo}-{query.version}")
+        place = index.repositories.get((prefix, query.arch))
     title = f"repo = {prefix} arch = {query.arch}"
     if (prefix, query.arch) in index.disabled:
         return Refusal(Reason.DISABLED, "repo disabled")
-    place = index.repositories.get((prefix, query.arch))
     if place is None:
         text = f"# {title} \nerror: invalid repo or arch\n# following repositories are available:\n{index.listing}\n"
         return Refusal(Reason.UNKNOWN_REPOSITORY, text)
     position, path = place
     category = index.categories[position]
-    if query.kind is Kind.MIRRORLIST:
+    if query.kind is not Kind.METALINK:
         found = _target(category, path, None, title)
         return _with_current_metadata(found) if found else _gone(path)
     if path.rpartition("/")[2] != METADATA_DIRECTORY:
@@ -57,7 +67,7 @@ def _by_repository(query: MirrorQuery, index: Index) -> Target | Refusal:
 def _with_current_metadata(target: Target) -> Target:
     """Without the hosts whose metadata is old: a list has no hash by which its client could tell."""
     current = target.category.carriers(f"{target.path}/{METADATA_DIRECTORY}")
-    return target if current is None else replace(target, carriers=target.carriers & current)
+    return target if current is None else target._replace(carriers=target.carriers & current)
 
 
 def _gone(path: str) -> Refusal:
@@ -65,7 +75,7 @@ def _gone(path: str) -> Refusal:
 
 
 def _by_path(asked: str, index: Index) -> Target | Refusal:
-    path = re.sub("/+", "/", asked).strip("/")
+    path = (re.sub("/+", "/", asked) if "//" in asked else asked).strip("/")
     title = f"path = {path}"
     parent, _, file = path.rpartition("/")
     if path and file not in (".", ".."):

@@ -15,6 +15,8 @@ MAX_QUERY_LENGTH = 4096
 LIST_PROTOCOLS = ("https", "http", "ftp")
 REDIRECT_PROTOCOLS = ("https", "http")
 GLOBAL = "GLOBAL"  # in country=, in capitals: all the world
+REDIRECT = "/redirect/"  # what follows is the path of a directory or file
+METALINK4_TYPE = "application/metalink4+xml"
 
 # They could break a line of a list or of the log, or are not allowed in XML at all.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff]")
@@ -26,13 +28,16 @@ class Reason(Enum):
     NOT_SERVED = "the path is neither a mirrorlist nor a metalink"
     METHOD = "only GET and HEAD are answered"
     TOO_LONG = "the query string is too long"
-    BAD_VALUE = "a parameter has characters that cannot be answered safely"
+    BAD_VALUE = "a parameter has a value that cannot be answered"
     MISSING = "neither path= nor repo= and arch="
     DISABLED = "the repository is switched off"
     UNKNOWN_REPOSITORY = "there is no such repository"
     INVALID_PATH = "there is no such directory"
     NO_DETAILS = "nothing is known by which a client could verify the file"
     BAD_ADDRESS = "ip= is not an IP address"
+    NO_MIRROR = "no mirror has it"
+    FORBIDDEN = "the client may not ask this"
+    TOO_OFTEN = "this was asked too often"
     NOT_READY = "there is no mirrorlist cache"
 
 
@@ -45,10 +50,22 @@ class Refusal:
 
 
 class Kind(Enum):
+    """What the answer is about."""
+
+    MIRRORLIST = "mirrorlist"  # a directory or any file below it
+    METALINK = "metalink"  # a file that can be verified; of a repository its repomd.xml
+    REDIRECT = "redirect"  # a directory or file that is named in the path of the request
+
+
+class Form(Enum):
     """The form of the answer."""
 
-    MIRRORLIST = "mirrorlist"
+    LIST = "list"
     METALINK = "metalink"
+    META4 = "meta4"
+    JSON = "json"
+    APT = "apt"
+    REDIRECT = "redirect"
 
 
 class Choice(NamedTuple):
@@ -58,26 +75,34 @@ class Choice(NamedTuple):
     limit: int | None  # per host; None: all
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorQuery:
+class MirrorQuery(NamedTuple):
     """One request, understood."""
 
     kind: Kind
+    form: Form
     repo: str | None  # as the client wrote it
     arch: str | None  # after the source rule
+    version: str | None
     path: str | None  # wins over repo and arch
     countries: tuple[str, ...]  # as typed, sorted, each once
+    avoided: tuple[str, ...]  # countries whose hosts are not wanted, in capitals
+    locations: tuple[str, ...]  # groups of hosts that are wanted first
     address: str  # of the client, not checked yet
     address_chosen: bool  # by ip=
     networks: bool  # netblocks and ASN count
     choice: Choice
     protocol: str | None  # as typed
-    redirect: bool
+    ipv4: bool  # only hosts with IPv4
+    ipv6: bool
+    stable: bool  # the same order for the same network
     show_time: bool
+    base: str  # what stands before the last part of the request's own path
 
 
 def kind_of(path: str) -> Kind | None:
-    """The form that the end of the path asks for: any prefix may stand before it."""
+    """What the path of the request asks for: any prefix may stand before it."""
+    if REDIRECT in path:
+        return Kind.REDIRECT
     if path.endswith("/metalink"):
         return Kind.METALINK
     if path.endswith("/mirrorlist"):
@@ -92,72 +117,157 @@ def path_of(environ: Mapping[str, Any]) -> str:
 
 def parse(environ: Mapping[str, Any], policy: Policy) -> MirrorQuery | Refusal:
     """The request in the WSGI environment."""
-    kind = kind_of(path_of(environ))
+    path = path_of(environ)
+    kind = kind_of(path)
     if kind is None:
         return Refusal(Reason.NOT_SERVED, "We don't serve their kind here!")
     if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
         return Refusal(Reason.METHOD, "only GET and HEAD are answered here")
-    text = str(environ.get("QUERY_STRING", ""))
-    if len(text) > MAX_QUERY_LENGTH:
-        return Refusal(Reason.TOO_LONG, f"the query string is longer than {MAX_QUERY_LENGTH} bytes")
-    parameters = _parameters(text)
+    parameters = parameters_of(str(environ.get("QUERY_STRING", "")))
+    if isinstance(parameters, Refusal):
+        return parameters
+    base = path
+    if kind is Kind.REDIRECT:
+        base, _, asked = path.partition(REDIRECT)
+        parameters["path"] = _utf8(asked)
+    else:
+        base = path[: path.rindex("/")]
+    return query_of(kind, parameters, environ, policy, base)
+
+
+def query_of(
+    kind: Kind, parameters: Mapping[str, str], environ: Mapping[str, Any], policy: Policy, base: str
+) -> MirrorQuery | Refusal:
+    """The query that the parameters make."""
     for name, value in parameters.items():
         if name in _KNOWN and UNSAFE.search(value):
             return Refusal(Reason.BAD_VALUE, f"{name}= contains control characters")
     if "path" not in parameters and not ("repo" in parameters and "arch" in parameters):
         return Refusal(Reason.MISSING, "# either path=, or repo= and arch= must be specified")
-    return _query(kind, parameters, environ, policy)
+    form = _form(kind, parameters, environ)
+    if form is None:
+        names = ", ".join(form.value for form in _FORMATS.values())
+        return Refusal(Reason.BAD_VALUE, f"format= is not one of {names}")
+    if form in (Form.METALINK, Form.META4) and kind is Kind.MIRRORLIST:
+        kind = Kind.METALINK
+    return _query(kind, form, parameters, base, address=_address(parameters, environ, policy), stable=policy.stable)
 
 
-_KNOWN = frozenset({"repo", "arch", "path", "country", "ip", "netblock", "protocol", "redirect", "time"})
+_KNOWN = frozenset({
+    "repo", "arch", "version", "path", "country", "cc", "avoid_country", "location", "ip", "netblock", "protocol",
+    "redirect", "time", "format", "ipv4", "ipv6", "stable", "seed",
+})  # fmt: skip
+_FORMATS = {form.value: form for form in (Form.LIST, Form.METALINK, Form.META4, Form.JSON, Form.APT)}
+_FORMS = {Kind.MIRRORLIST: Form.LIST, Kind.METALINK: Form.METALINK, Kind.REDIRECT: Form.REDIRECT}
 
 
-def _parameters(text: str) -> dict[str, str]:
+def _form(kind: Kind, parameters: Mapping[str, str], environ: Mapping[str, Any]) -> Form | None:
+    """What the client wants: by format=, by redirect, by Accept, or by where it asks. None: an unknown format."""
+    if asked := parameters.get("format"):
+        return _FORMATS.get(asked)
+    if "redirect" in parameters and kind is Kind.MIRRORLIST:
+        return Form.REDIRECT
+    accept = environ.get("HTTP_ACCEPT")
+    if accept and METALINK4_TYPE in accept and kind is not Kind.MIRRORLIST and _accepts_metalink4(accept):
+        return Form.META4
+    return _FORMS[kind]
+
+
+def _accepts_metalink4(accept: str) -> bool:
+    """Named with a quality above 0 (RFC 9110, 12.5.1), and not below that of metalink 3."""
+    quality = {"application/metalink+xml": 0.0, METALINK4_TYPE: 0.0}
+    for item in accept.split(","):
+        name, *options = (part.strip() for part in item.split(";"))
+        given = next((option[2:] for option in options if option.startswith("q=")), "1")
+        if name in quality:
+            quality[name] = float(given) if re.fullmatch(r"[01](\.\d{0,3})?", given) else 0.0
+    return quality[METALINK4_TYPE] > 0.0 and quality[METALINK4_TYPE] >= quality["application/metalink+xml"]
+
+
+def parameters_of(text: str) -> dict[str, str] | Refusal:
     """The last of repeated parameters wins; a second "=" and what follows it is dropped, as it always was."""
+    if len(text) > MAX_QUERY_LENGTH:
+        return Refusal(Reason.TOO_LONG, f"the query string is longer than {MAX_QUERY_LENGTH} bytes")
+    decode = _decode if "%" in text or not text.isascii() else str
     pairs = (part.split("=", 2) for part in text.split("&"))
-    return {_decode(pair[0]): _decode(pair[1]) if len(pair) > 1 else "" for pair in pairs}
+    return {decode(pair[0]): decode(pair[1]) if len(pair) > 1 else "" for pair in pairs}
 
 
 def _decode(text: str) -> str:
     """Percent-decoded. "+" stays "+": no name here has blanks, and many packages are called like libstdc++."""
-    if "%" not in text and text.isascii():
-        return text
     # WSGI hands over the bytes of the query string as Latin-1 characters.
     return unquote_to_bytes(text.encode("latin-1", "replace")).decode("utf-8", "replace")
 
 
-def _query(kind: Kind, parameters: Mapping[str, str], environ: Mapping[str, Any], policy: Policy) -> MirrorQuery:
-    repo, arch = parameters.get("repo"), parameters.get("arch")
-    chosen = parameters.get("ip", "") if policy.allow_ip_parameter else ""
-    redirect = "redirect" in parameters and kind is Kind.MIRRORLIST
+def _utf8(text: str) -> str:
+    """A path as WSGI hands it over: percent-decoded already, its bytes as Latin-1 characters (PEP 3333)."""
+    return text if text.isascii() else text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _address(parameters: Mapping[str, str], environ: Mapping[str, Any], policy: Policy) -> tuple[str, bool]:
+    """The address of the client, and whether the client chose it."""
+    if policy.allow_ip_parameter and (chosen := parameters.get("ip")):
+        return chosen, True
+    return client_address(environ, policy.trusted_proxies), False
+
+
+def _query(
+    kind: Kind, form: Form, parameters: Mapping[str, str], base: str, *, address: tuple[str, bool], stable: bool
+) -> MirrorQuery:
+    get = parameters.get
+    repo, arch, protocol = get("repo"), get("arch"), get("protocol")
     return MirrorQuery(
-        kind=kind,
-        repo=repo,
-        arch="source" if repo is not None and "source" in repo else arch,
-        path=parameters.get("path"),
-        countries=_list(parameters.get("country", "")),
-        address=chosen or client_address(environ, policy.trusted_proxies),
-        address_chosen=bool(chosen),
-        networks=parameters.get("netblock", "1") == "1",
-        choice=_choice(kind, parameters.get("protocol"), redirect),
-        protocol=parameters.get("protocol"),
-        redirect=redirect,
-        show_time="time" in parameters,
+        kind,
+        form,
+        repo,
+        "source" if repo is not None and "source" in repo else arch,
+        get("version"),
+        get("path"),
+        _list(get("country") or get("cc", "")),
+        tuple(name.upper() for name in _list(get("avoid_country", ""))),
+        _list(get("location", "")),
+        *address,
+        get("netblock", "1") == "1",
+        _choice(form, protocol),
+        protocol,
+        get("ipv4") == "1",
+        get("ipv6") == "1",
+        stable or get("stable") == "1",
+        "time" in parameters,
+        base,
     )
 
 
+def redirected(query: MirrorQuery) -> MirrorQuery:
+    """The same question, to be answered by a redirect."""
+    return query._replace(form=Form.REDIRECT, choice=_choice(Form.REDIRECT, query.protocol))
+
+
 def _list(text: str) -> tuple[str, ...]:
-    return tuple(sorted({item for item in text.split(",") if item}))
+    return tuple(sorted({item for item in text.split(",") if item})) if text else ()
 
 
-def _choice(kind: Kind, protocol: str | None, redirect: bool) -> Choice:
-    asked = None if protocol is None else frozenset(_list(protocol))
-    if redirect:
-        usable = frozenset(REDIRECT_PROTOCOLS)
-        return Choice(usable if asked is None else usable & asked, 1)
-    if asked is not None:
-        return Choice(asked, len(asked))
-    return Choice(None, None) if kind is Kind.METALINK else Choice(frozenset(LIST_PROTOCOLS), 1)
+_ALL = Choice(None, None)
+_ONE_TO_LIST = Choice(frozenset(LIST_PROTOCOLS), 1)
+_ONE_TO_FOLLOW = Choice(frozenset(REDIRECT_PROTOCOLS), 1)
+
+
+def _choice(form: Form, protocol: str | None) -> Choice:
+    if protocol is None:
+        return _UNASKED[form]
+    asked = frozenset(_list(protocol))
+    usable = _UNASKED[form].protocols if form in (Form.REDIRECT, Form.APT) else None
+    return Choice(asked if usable is None else asked & usable, 1 if usable is not None else len(asked))
+
+
+_UNASKED = {
+    Form.LIST: _ONE_TO_LIST,
+    Form.METALINK: _ALL,
+    Form.META4: _ALL,
+    Form.JSON: _ALL,
+    Form.APT: _ONE_TO_FOLLOW,
+    Form.REDIRECT: _ONE_TO_FOLLOW,
+}
 
 
 def client_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:

@@ -1,23 +1,38 @@
-"""A decision as an HTTP answer: lists as text, metalinks as XML, refusals in the form that was asked for."""
+"""A decision as an HTTP answer: lists as text, metalinks as XML, JSON, refusals in the form that was asked for.
+
+list        MirrorManager's text: comments, and one URL per line
+metalink    metalink 3 with MirrorManager's extensions; librepo and libzypp read it
+meta4       metalink 4, RFC 5854
+json        everything that a program may want to know
+apt         a mirror list for APT's mirror+http:// (apt-transport-mirror(1))
+redirect    302 to the first mirror, with the others and the hashes in headers: RFC 6249, RFC 9530, RFC 3230
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from mm_lib.cache.schema import FileDetail
-from mm_redirector.index import HOLE, Index, escape
+from mm_redirector.category import HOLE, escape
+from mm_redirector.index import Index
+from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
-from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
-from mm_redirector.selection import Selection, Tier, TierKind
+from mm_redirector.query import METALINK4_TYPE, Form, Kind, MirrorQuery, Reason, Refusal
+from mm_redirector.selection import Selection, Tier, TierKind, countries_of
 
 TEXT = "text/plain"
 METALINK = "application/metalink+xml"
+JSON = "application/json"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+MAX_LINKS = 10  # in the headers of a redirect
 RETRY_AFTER = 10  # seconds; a missing cache is looked for more often than that
 
 STATUS = {
@@ -31,11 +46,15 @@ STATUS = {
     Reason.INVALID_PATH: HTTPStatus.NOT_FOUND,
     Reason.NO_DETAILS: HTTPStatus.NOT_FOUND,
     Reason.BAD_ADDRESS: HTTPStatus.BAD_REQUEST,
+    Reason.NO_MIRROR: HTTPStatus.NOT_FOUND,
+    Reason.FORBIDDEN: HTTPStatus.FORBIDDEN,
+    Reason.TOO_OFTEN: HTTPStatus.TOO_MANY_REQUESTS,
     Reason.NOT_READY: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _EXTRA_HEADERS = {
     Reason.METHOD: [("Allow", "GET, HEAD")],
     Reason.NOT_READY: [("Retry-After", str(RETRY_AFTER))],
+    Reason.TOO_OFTEN: [("Retry-After", "60")],
 }
 
 _PREFERENCES = [str(max(1, 100 - rank)).encode() for rank in range(100)]
@@ -50,19 +69,26 @@ class Response(NamedTuple):
     body: bytes
 
 
-def respond(selection: Selection, query: MirrorQuery, index: Index, now: int) -> Response:
+def respond(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index, now: int) -> Response:
     """The answer with the selected hosts."""
-    if query.redirect:
-        return _redirect(selection)
-    if query.kind is Kind.METALINK:
+    form = query.form
+    if form is Form.METALINK:
         return _response(HTTPStatus.OK, METALINK, _metalink(selection, now))
-    return _response(HTTPStatus.OK, TEXT, _list(selection, query, index))
+    if form is Form.LIST:
+        return _response(HTTPStatus.OK, TEXT, _list(selection, query, client, index))
+    if form is Form.REDIRECT:
+        return _redirect(selection, query, index)
+    if form is Form.APT:
+        return _response(HTTPStatus.OK, TEXT, _apt(selection))
+    if form is Form.META4:
+        return _response(HTTPStatus.OK, METALINK4_TYPE, _metalink4(selection, now), _VARY)
+    return _response(HTTPStatus.OK, JSON, as_json(_describe(selection, query, client, index)))
 
 
 def refuse(refusal: Refusal, kind: Kind | None, now: int) -> Response:
     """The reason in words; as a metalink without files where a metalink was asked for."""
     status = STATUS[refusal.reason]
-    extra = _EXTRA_HEADERS.get(refusal.reason, [])
+    extra = _EXTRA_HEADERS.get(refusal.reason, ())
     if kind is Kind.METALINK:
         return _response(status, METALINK, _failure(refusal.detail, now), extra)
     return _response(status, TEXT, refusal.detail.encode(), extra)
@@ -73,10 +99,13 @@ def text(words: str) -> Response:
     return _response(HTTPStatus.OK, TEXT, words.encode())
 
 
-def _response(
-    status: HTTPStatus, content_type: str, body: bytes, extra: list[tuple[str, str]] | None = None
-) -> Response:
-    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *(extra or [])]
+def plain(status: HTTPStatus, content_type: str, body: bytes, extra: Iterable[tuple[str, str]] = ()) -> Response:
+    """Any other answer."""
+    return _response(status, content_type, body, extra)
+
+
+def _response(status: HTTPStatus, content_type: str, body: bytes, extra: Iterable[tuple[str, str]] = ()) -> Response:
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *extra]
     return Response(status, headers, body)
 
 
@@ -87,37 +116,78 @@ def _rest_of_url(target: Target) -> str:
     return quote(f"{path}/{target.file or ''}", safe=_PATH_CHARACTERS, errors="surrogateescape")
 
 
-def _redirect(selection: Selection) -> Response:
+_VARY = [("Vary", "Accept")]
+
+
+def _redirect(selection: Selection, query: MirrorQuery, index: Index) -> Response:
     hosts = selection.hosts
     if not hosts:
         return _response(HTTPStatus.NOT_FOUND, TEXT, b"")
-    location = selection.view.lines[hosts[0]].replace(HOLE, _rest_of_url(selection.target).encode())
-    return _response(HTTPStatus.FOUND, TEXT, b"", [("Location", location.decode())])
+    target = selection.target
+    rest = _rest_of_url(target)
+    headers = [("Location", selection.view.urls[hosts[0]][0] + rest)]
+    if query.kind is Kind.REDIRECT:
+        headers += _VARY
+        headers += _links(selection, query, index, rest)
+        if target.details:
+            headers += _digests(target.details[0])
+    return _response(HTTPStatus.FOUND, TEXT, b"", headers)
 
 
-def _list(selection: Selection, query: MirrorQuery, index: Index) -> bytes:
+def _links(selection: Selection, query: MirrorQuery, index: Index, rest: str) -> Iterator[tuple[str, str]]:
+    """Where else the file is (RFC 6249), best first, and the metalink that describes it."""
+    target, urls = selection.target, selection.view.urls
+    for rank, host in enumerate(selection.hosts[:MAX_LINKS], 1):
+        country = index.hosts[host].country.lower()
+        geo = f"; geo={country}" if country.isalpha() else ""
+        yield "Link", f"<{urls[host][0]}{rest}>; rel=duplicate; pri={rank}{geo}"
+    if target.details:
+        path = quote(f"{target.path}/{target.file}" if target.path else str(target.file), safe="/", errors="replace")
+        address = f"{quote(query.base, safe=_PATH_CHARACTERS)}/metalink?path={path}&format=meta4"
+        yield "Link", f'<{address}>; rel=describedby; type="{METALINK4_TYPE}"'
+
+
+def _digests(detail: FileDetail) -> Iterator[tuple[str, str]]:
+    """Of the whole file: RFC 9530, and RFC 3230 for clients from before 2024."""
+    known = [(name, text) for name, text in (("sha-256", detail.sha256), ("sha-512", detail.sha512)) if text]
+    values = [(name, b64encode(bytes.fromhex(text)).decode()) for name, text in known]
+    yield "Repr-Digest", ", ".join(f"{name}=:{value}:" for name, value in values)
+    yield "Digest", ",".join(f"{name.upper()}={value}" for name, value in values)
+
+
+def _list(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index) -> bytes:
     lines = selection.view.lines
     rest = _rest_of_url(selection.target).encode() + b"\n"
     urls = b"".join([lines[host] for host in selection.hosts]).replace(HOLE, rest)
-    return _heading(selection, query, index).encode() + urls
+    return _heading(selection, query, client, index).encode() + urls
 
 
-def _heading(selection: Selection, query: MirrorQuery, index: Index) -> str:
+def _apt(selection: Selection) -> bytes:
+    """A tab stands between URL and options; the lower the priority, the earlier it is tried."""
+    rest, urls = _rest_of_url(selection.target), selection.view.urls
+    return "".join(f"{urls[host][0]}{rest}\tpriority:{rank}\n" for rank, host in enumerate(selection.hosts, 1)).encode()
+
+
+def _heading(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index) -> str:
     """The comment lines above a list."""
-    fragments = dict.fromkeys(fragment for tier in selection.tiers for fragment in _fragments(tier))
+    fragments = dict.fromkeys(
+        fragment for tier in selection.tiers for fragment in _fragments(tier, countries_of(tier, index, client))
+    )
     protocol = "" if query.protocol is None else f"protocol = {query.protocol}"
     time = f"\n# database creation time: {index.generated_at}" if query.show_time else ""
     return f"# {selection.target.title} {''.join(fragments)}{protocol}{time}\n"
 
 
-def _fragments(tier: Tier) -> Iterator[str]:
+def _fragments(tier: Tier, countries: Iterable[str]) -> Iterator[str]:
     """What the comment says about one tier."""
     if tier.kind is TierKind.NETBLOCK:
         yield "Using preferred netblock "
     elif tier.kind is TierKind.ASN:
         yield from (f"Using ASN {number} " for number in tier.names)
+    elif tier.kind is TierKind.LOCATION:
+        yield from (f"location = {name} " for name in tier.names)
     else:
-        yield from (f"country = {country} " for country in tier.names)
+        yield from (f"country = {country} " for country in countries)
 
 
 def _metalink(selection: Selection, now: int) -> bytes:
@@ -130,6 +200,57 @@ def _metalink(selection: Selection, now: int) -> bytes:
     rest = escape(_rest_of_url(target)).encode()
     parts = (_header(now), _file(target.file, target.details), urls.replace(HOLE, rest), _FOOTER)
     return b"".join(parts)
+
+
+def _metalink4(selection: Selection, now: int) -> bytes:
+    """RFC 5854. It has no place for the older versions: its clients ask anew."""
+    target, elements = selection.target, selection.view.elements4
+    urls = b"".join([str(rank).encode().join(elements[host]) for rank, host in enumerate(selection.hosts, 1)])
+    rest = escape(_rest_of_url(target)).encode()
+    return b"".join((_header4(now), _file4(str(target.file), target.details[0]), urls.replace(HOLE, rest), _FOOTER4))
+
+
+def _describe(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index) -> dict[str, Any]:
+    """The answer as values for JSON."""
+    target = selection.target
+    rest = _rest_of_url(target)
+    tier_of = {host: tier.kind.name.lower() for tier in selection.tiers for host in tier.hosts}
+    return {
+        "generated_at": _iso(index.generated_at),
+        "generation": index.generation,
+        "category": target.category.name,
+        "repo": query.repo if query.path is None else None,
+        "arch": query.arch if query.path is None else None,
+        "path": target.path,
+        "file": target.file,
+        "versions": [_version_values(detail) for detail in target.details],
+        "client": {"country": client.country or None, "continent": client.continent or None, "asn": client.asn},
+        "mirrors": [
+            {
+                "host": index.hosts[host].name,
+                "site": index.hosts[host].site,
+                "country": index.hosts[host].country or None,
+                "private": index.hosts[host].private,
+                "tier": tier_of[host],
+                "urls": [url + rest for url in selection.view.urls[host]],
+            }
+            for host in selection.hosts
+        ],
+    }
+
+
+def _version_values(detail: FileDetail) -> dict[str, Any]:
+    values = {**detail._asdict(), "timestamp": _iso(detail.timestamp) if detail.timestamp else None}
+    return {name: value or None for name, value in values.items()}
+
+
+def _iso(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def as_json(values: Any) -> bytes:
+    """JSON as it is sent."""
+    return json.dumps(values, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
 
 
 def _failure(message: str, now: int) -> bytes:
@@ -145,6 +266,29 @@ _FOOTER = b"""   </resources>
  </files>
 </metalink>
 """
+
+
+_FOOTER4 = b"""  </file>
+</metalink>
+"""
+
+
+@lru_cache(maxsize=2)
+def _header4(now: int) -> bytes:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<metalink xmlns="urn:ietf:params:xml:ns:metalink">\n'
+        f"  <generator>mirrormanager</generator>\n  <published>{_iso(now)}</published>\n"
+    ).encode()
+
+
+@lru_cache(maxsize=2048)
+def _file4(name: str, detail: FileDetail) -> bytes:
+    """From <file> to the URLs; the names of the hashes are those of the IANA registry."""
+    # RFC 5854, 4.1.2.1: the name must not lead anywhere. It is the last part of a path, so it has no slash.
+    size = f"    <size>{detail.size}</size>\n" if detail.size else ""
+    hashes = (("sha-256", detail.sha256), ("sha-512", detail.sha512), ("sha-1", detail.sha1), ("md5", detail.md5))
+    lines = "".join(f'    <hash type="{kind}">{escape(value)}</hash>\n' for kind, value in hashes if value)
+    return f'  <file name="{escape(name)}">\n{size}{lines}'.encode()
 
 
 @lru_cache(maxsize=2)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from math import acos
 from typing import NamedTuple
 
-from mm_redirector.index import Index, View, members
+from mm_redirector.category import CategoryIndex, View
+from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import GLOBAL, MirrorQuery
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Random, uniform, weighted
+from mm_redirector.shuffle import Draw, Pool, Random, StableDraw, seed, union
+
+EARTH_RADIUS_KM = 6371.0
+MIN_NEARNESS = 0.05  # farther away than a few thousand kilometres, the distance says little
+UNKNOWN_NEARNESS = 0.2  # of a host whose place is not known
 
 
 class TierKind(Enum):
     """Why a host is in the answer."""
 
     NETBLOCK = "it claimed a netblock around the client"
+    LOCATION = "it belongs to a location group that was asked for"
     ASN = "it claimed the client's autonomous system"
     REQUESTED = "it stands in a country that was asked for"
     COUNTRY = "it stands in the client's country"
@@ -29,34 +35,35 @@ class TierKind(Enum):
 class Exclusion(Enum):
     """Why a host of the category is not in the answer."""
 
+    RESERVED = "the directory is reserved for other hosts"
     NOT_UP_TO_DATE = "it does not have the directory up to date"
     NO_URL = "it has no URL with an asked protocol"
+    EMBARGOED = "it stands in a country whose mirrors are not used"
+    AVOIDED = "it stands in a country that the client avoids"
+    NO_IPV4 = "it cannot be reached by IPv4"
+    NO_IPV6 = "it is not known to be reachable by IPv6"
     PRIVATE = "it is private, and neither netblock nor autonomous system match"
     COUNTRY_NOT_ALLOWED = "it does not serve the client's country"
-    NOT_NEEDED = "nearer or asked-for hosts are enough"
+    NOT_NEEDED = "nearer, asked-for or drawn hosts are enough"
 
 
 class Tier(NamedTuple):
     """Hosts with the same claim, in the order that was drawn; a host stands in the first tier that has it."""
 
     kind: TierKind
-    names: tuple[str, ...]  # the countries, or the number of the autonomous system
+    names: tuple[str, ...]  # the countries, or the netblock, location group or autonomous system
+    mask: int  # all hosts with this claim, also those that an earlier tier has
     hosts: list[int]
+    cut: bool  # not all were needed
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The hosts of an answer."""
 
     target: Target
     view: View
-    tiers: tuple[Tier, ...]
-    allowed: int  # public hosts that have the directory, a URL, and serve the client's country
-
-    @property
-    def hosts(self) -> list[int]:
-        """All hosts in the order of the answer."""
-        return [host for tier in self.tiers for host in tier.hosts]
+    tiers: list[Tier]
+    hosts: list[int]  # all of them, in the order of the answer
 
 
 class _Stage(NamedTuple):
@@ -65,60 +72,182 @@ class _Stage(NamedTuple):
     kind: TierKind
     names: tuple[str, ...]
     hosts: int
+    pool: Pool | None = None
+
+
+_UNIFORM = (TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN)  # equal rights: bandwidth to the world says nothing
+_NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
+_UNLIMITED = 1 << 30
 
 
 def select(
-    target: Target, location: ClientLocation, query: MirrorQuery, index: Index, *, policy: Policy, random: Random
+    target: Target, client: ClientLocation, query: MirrorQuery, index: Index, *, policy: Policy, draw: Draw
 ) -> Selection:
     """Choose and order the hosts."""
     view = target.category.view(query.choice)
-    servable = target.carriers & view.hosts
-    public = servable & index.public
-    allowed = public & index.open_to(location.country)
-    stages = _requested(query.countries, public, allowed, index)
-    if not stages:
-        if query.networks and not query.countries:
-            stages += _by_network(location, servable, index)
-        stages += _by_place(location, allowed, index)
-        if _union(stage.hosts for stage in stages).bit_count() < policy.minimum_hosts and allowed:
-            stages.append(_Stage(TierKind.GLOBAL, (GLOBAL.lower(),), allowed))
-    return Selection(target, view, tuple(_draw(stages, index.inverse_bandwidth, random)), allowed)
+    servable = -1
+    for _, passing in filters(target, view, query, index):
+        servable &= passing
+    allowed = servable & index.public & index.open_to(client.country)
+    tiers: list[Tier] = []
+    hosts: list[int] = []
+    seen = 0
+    groups = query.locations if policy.location_groups else ()
+    who = _Hosts(servable, allowed, target.category)
+    for stage in _stages(client, query, index, who, groups):
+        if stage.kind is TierKind.GLOBAL and not policy.max_hosts and len(hosts) >= policy.minimum_hosts:
+            break
+        # What the client asked for by name it gets in full; else the list ends when it is long enough.
+        limit = policy.max_hosts if stage.kind is not TierKind.REQUESTED else 0
+        need = max(limit, policy.minimum_hosts) - len(hosts) if limit else _UNLIMITED
+        if need <= 0:
+            break
+        fresh = stage.hosts & ~seen
+        seen |= stage.hosts
+        drawn = draw.uniform(fresh, need) if stage.kind in _UNIFORM else draw.weighted(fresh, need, stage.pool)
+        tiers.append(Tier(stage.kind, stage.names, stage.hosts, drawn, len(drawn) < fresh.bit_count()))
+        hosts += drawn
+    return Selection(target, view, tiers, hosts)
 
 
-def _requested(countries: Sequence[str], public: int, allowed: int, index: Index) -> list[_Stage]:
+def filters(target: Target, view: View, query: MirrorQuery, index: Index) -> list[tuple[Exclusion, int]]:
+    """What a host must pass to be in any tier: the reason for those that fail, and who passes."""
+    found = [(Exclusion.NOT_UP_TO_DATE, target.carriers), (Exclusion.NO_URL, view.hosts)]
+    if reserved := target.category.reserved.get(target.path):
+        found.insert(0, (Exclusion.RESERVED, reserved))
+    if index.embargoed:
+        found.append((Exclusion.EMBARGOED, ~index.embargoed))
+    if query.avoided:
+        found.append((Exclusion.AVOIDED, ~union(index.standing.get(country, 0) for country in query.avoided)))
+    if query.ipv4:
+        found.append((Exclusion.NO_IPV4, index.ipv4))
+    if query.ipv6:
+        found.append((Exclusion.NO_IPV6, index.ipv6))
+    return found
+
+
+def drawing(
+    target: Target, client: ClientLocation, query: MirrorQuery, index: Index, *, policy: Policy, random: Random
+) -> Draw:
+    """How the order is drawn: anew for each request, or the same for one network as long as the cache is the same."""
+    nearness = None
+    if client.place is not None and "nearness" in policy.factors:
+        nearness = _Nearness(client.place, index, policy.nearness_km)
+    if query.stable:
+        return StableDraw(seed(client.network, index.generation), target.category.weights, nearness)
+    return Draw(random, target.category.weights, nearness)
+
+
+class _Nearness:
+    """host -> factor: 1 next door, half at a set distance, falling with its square."""
+
+    __slots__ = ("_client", "_known", "_places", "_scale")
+
+    def __init__(self, client: Vector, index: Index, half_at_km: float) -> None:
+        self._client = client
+        self._places = index.places
+        self._scale = EARTH_RADIUS_KM / half_at_km
+        self._known: dict[int, float] = {}
+
+    def __call__(self, host: int) -> float:
+        found = self._known.get(host)
+        if found is None:
+            found = self._known[host] = self._measure(self._places[host])
+        return found
+
+    def _measure(self, place: Vector | None) -> float:
+        if place is None:
+            return UNKNOWN_NEARNESS
+        return max(MIN_NEARNESS, 1.0 / (1.0 + (angle(self._client, place) * self._scale) ** 2))
+
+
+def angle(one: Vector, other: Vector) -> float:
+    """Between two places as seen from the centre of the earth, in radians."""
+    cosine = one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
+    return acos(max(-1.0, min(1.0, cosine)))
+
+
+class _Hosts(NamedTuple):
+    """Who may be in a tier."""
+
+    servable: int  # up to date, with a URL; private ones, too
+    allowed: int  # those of them that serve every client of the client's country
+    category: CategoryIndex
+
+
+def _stages(
+    client: ClientLocation, query: MirrorQuery, index: Index, hosts: _Hosts, groups: Sequence[str]
+) -> Iterator[_Stage]:
+    """The tiers in their order; whoever asks stops when it has enough."""
+    if query.countries:
+        requested = _requested(query.countries, hosts, index)
+        if requested is not None:
+            yield from _by_group(groups, hosts, index)
+            yield requested
+            return
+    elif query.networks:
+        yield from _by_network(client, hosts)
+    yield from _by_group(groups, hosts, index)
+    if query.networks and not query.countries:
+        yield from _by_asn(client, hosts, index)
+    yield from _by_place(client, hosts, index)
+
+
+def _requested(countries: Iterable[str], hosts: _Hosts, index: Index) -> _Stage | None:
     """The hosts of the countries that were asked for, or else of their neighbours on the same continents.
 
     Countries without any host count as not asked for. Those whose hosts all refuse the client's country do not:
     the client wanted these and no others, so it gets none.
     """
+    public = hosts.servable & index.public
     found = _with_hosts(countries, public, index)
     if not found:
         capitals = {name.upper() for name in countries}
         continents = sorted({index.continent_of[name] for name in capitals if name in index.continent_of})
         neighbours = [name for continent in continents for name in index.continents.get(continent, ())]
         found = _with_hosts(neighbours, public, index)
-    return [_Stage(TierKind.REQUESTED, tuple(found), _union(found.values()) & allowed)] if found else []
+    return _Stage(TierKind.REQUESTED, tuple(found), union(found.values()) & hosts.allowed) if found else None
 
 
-def _by_network(location: ClientLocation, servable: int, index: Index) -> list[_Stage]:
-    """Hosts that claimed the client's network; private ones and those for other countries as well."""
-    stages = [_Stage(TierKind.NETBLOCK, (), claimed & servable) for claimed in location.netblocks]
-    if location.asn is not None:
-        hosts = index.asn_hosts.get(location.asn, 0) & servable
-        stages.append(_Stage(TierKind.ASN, (str(location.asn),), hosts))
-    return [stage for stage in stages if stage.hosts]
+def _by_network(client: ClientLocation, hosts: _Hosts) -> Iterator[_Stage]:
+    """Hosts that claimed a netblock around the client; private ones and those for other countries as well."""
+    for claim in client.netblocks:
+        if found := claim.hosts & hosts.servable:
+            yield _Stage(TierKind.NETBLOCK, (claim.netblock,), found)
 
 
-def _by_place(location: ClientLocation, allowed: int, index: Index) -> list[_Stage]:
-    """The client's country, and then always the rest of its continent."""
-    own = _with_hosts([location.country], allowed, index)
-    others = (name for name in index.continents.get(location.continent, ()) if name != location.country)
-    near = _with_hosts(others, allowed, index)
-    stages = [
-        _Stage(TierKind.COUNTRY, tuple(own), _union(own.values())),
-        _Stage(TierKind.CONTINENT, tuple(near), _union(near.values())),
-    ]
-    return [stage for stage in stages if stage.hosts]
+def _by_asn(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[_Stage]:
+    """Hosts that claimed the client's autonomous system; again all of them."""
+    if client.asn is not None and (found := index.asn_hosts.get(client.asn, 0) & hosts.servable):
+        yield _Stage(TierKind.ASN, (str(client.asn),), found)
+
+
+def _by_group(groups: Iterable[str], hosts: _Hosts, index: Index) -> Iterator[_Stage]:
+    for group in groups:
+        if found := index.location_hosts.get(group, 0) & hosts.allowed:
+            yield _Stage(TierKind.LOCATION, (group,), found)
+
+
+def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[_Stage]:
+    """The client's country, the rest of its continent, all the world."""
+    _, allowed, category = hosts
+    country = category.countries.get(client.country)
+    if country is not None and (found := country.mask & allowed):
+        yield _Stage(TierKind.COUNTRY, (client.country,), found, country)
+    continent = category.continents.get(client.continent)
+    if continent is not None and (found := continent.mask & allowed) & ~index.countries.get(client.country, 0):
+        yield _Stage(TierKind.CONTINENT, (), found, continent)
+    if found := category.world.mask & allowed:
+        yield _Stage(TierKind.GLOBAL, (GLOBAL.lower(),), found, category.world)
+
+
+def countries_of(tier: Tier, index: Index, client: ClientLocation) -> tuple[str, ...]:
+    """The countries that a tier takes hosts from, for the first line of a list."""
+    if tier.kind is not TierKind.CONTINENT:
+        return tier.names
+    names = index.continents.get(client.continent, ())
+    drawn = union(1 << host for host in tier.hosts) if tier.cut else tier.mask
+    return tuple(name for name in names if name != client.country and index.countries[name] & drawn)
 
 
 def _with_hosts(names: Iterable[str], pool: int, index: Index) -> dict[str, int]:
@@ -132,35 +261,18 @@ def _with_hosts(names: Iterable[str], pool: int, index: Index) -> dict[str, int]
     return found
 
 
-def _union(masks: Iterable[int]) -> int:
-    union = 0
-    for mask in masks:
-        union |= mask
-    return union
-
-
-_UNIFORM = (TierKind.NETBLOCK, TierKind.ASN)  # claims of equal right: the bandwidth to the world says nothing here
-
-
-def _draw(stages: Iterable[_Stage], inverse_bandwidth: Sequence[float], random: Random) -> Iterator[Tier]:
-    seen = 0
-    for kind, names, hosts in stages:
-        fresh = members(hosts & ~seen)
-        seen |= hosts
-        drawn = uniform(fresh, random) if kind in _UNIFORM else weighted(fresh, inverse_bandwidth, random)
-        yield Tier(kind, names, drawn)
-
-
-def exclusions(selection: Selection, index: Index) -> dict[Exclusion, int]:
+def exclusions(
+    selection: Selection, client: ClientLocation, query: MirrorQuery, index: Index
+) -> Mapping[Exclusion, int]:
     """For every host of the category that is not in the answer exactly one reason, as a mask per reason."""
     target = selection.target
-    rest = target.category.hosts & ~_union(1 << host for host in selection.hosts)
+    rest = target.category.hosts & ~union(1 << host for host in selection.hosts)
+    claimed = union(tier.mask for tier in selection.tiers if tier.kind in _NETWORK)
     reasons: dict[Exclusion, int] = {}
     for reason, passing in (
-        (Exclusion.NOT_UP_TO_DATE, target.carriers),
-        (Exclusion.NO_URL, selection.view.hosts),
-        (Exclusion.PRIVATE, index.public),
-        (Exclusion.COUNTRY_NOT_ALLOWED, selection.allowed),
+        *filters(target, selection.view, query, index),
+        (Exclusion.PRIVATE, index.public | claimed),
+        (Exclusion.COUNTRY_NOT_ALLOWED, index.open_to(client.country) | claimed),
         (Exclusion.NOT_NEEDED, 0),
     ):
         reasons[reason] = rest & ~passing

@@ -17,6 +17,7 @@ from mm_lib.cache import codec, file
 from mm_redirector import index
 from mm_redirector.index import Index
 from mm_redirector.query import Reason, Refusal
+from mm_redirector.settings import Policy
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,11 @@ _UNUSABLE = (OSError, codec.CacheError, TypeError, ValueError, AttributeError, L
 class Store:
     """Holds the index of the published cache file."""
 
-    def __init__(self, path: Path, interval: float, watchers: Iterable[Callable[[], None]] = ()) -> None:
+    def __init__(
+        self, path: Path, interval: float, policy: Policy, watchers: Iterable[Callable[[], None]] = ()
+    ) -> None:
         self._path = path
+        self._policy = policy
         self._interval = interval
         self._watchers = tuple(watchers)  # others who look for replaced files in the same rhythm
         self._current: Index | Refusal = Refusal(Reason.NOT_READY, "no mirrorlist cache was read yet")
@@ -69,7 +73,7 @@ class Store:
             if again or seen != self._seen:
                 data = file.read(self._path)  # a failure here may pass: it is tried again at the next look
                 self._seen = seen
-                self._current = index.build(codec.decode(data))
+                self._current = index.build(codec.decode(data), self._policy)
                 self._complained_about = None
                 _announce(self._current, self._path)
         except _UNUSABLE as error:
@@ -90,7 +94,7 @@ class Store:
     def _fall_back(self) -> None:
         spare = file.previous(self._path)
         try:
-            self._current = index.build(codec.decode(file.read(spare)))
+            self._current = index.build(codec.decode(file.read(spare)), self._policy)
         except _UNUSABLE as error:
             logger.info("nor can the version before it be used: %s", error)
         else:

@@ -46,7 +46,7 @@ def build(settings: Settings) -> Application:
     geo = GeoData(settings.geo)
     access_log = AccessLog(chosen.access_log) if chosen.access_log else None
     watchers = [geo.refresh, *([access_log.refresh] if access_log else [])]
-    store = Store(settings.cache.file, chosen.reload_interval, watchers)
+    store = Store(settings.cache.file, chosen.reload_interval, policy(chosen), watchers)
     store.start()
     reload_on_hangup(store)
     return Application(store.current, geo, policy(chosen), log=access_log.write if access_log else ignore)

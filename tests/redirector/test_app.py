@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mm_redirector.app import Application
 from mm_redirector.index import build
 from mm_redirector.query import Reason, Refusal
-from mm_redirector.settings import Policy
+from mm_redirector.settings import CLASSIC, Policy
 from tests.redirector.world import (
     IN_AMERICA,
     IN_GERMANY,
@@ -60,17 +60,17 @@ def test_an_invalid_path_is_404(path: str) -> None:
 
 def test_an_ip_that_is_none_is_a_bad_request_where_ip_is_allowed() -> None:
     """500 in the reference (D7)."""
-    answer = client(policy=Policy(allow_ip_parameter=True))(f"/mirrorlist?path={OS}&ip=10.11.12.331")
+    answer = client(policy=CLASSIC._replace(allow_ip_parameter=True))(f"/mirrorlist?path={OS}&ip=10.11.12.331")
     assert (answer.status, answer.text) == (400, "Cannot parse client IP address. Aborting.")
 
 
 def test_errors_of_path_and_repository_win_over_a_bad_ip() -> None:
-    ask = client(policy=Policy(allow_ip_parameter=True))
+    ask = client(policy=CLASSIC._replace(allow_ip_parameter=True))
     assert ask("/mirrorlist?path=n/a&ip=x").text == "error: invalid path"
 
 
 def test_an_ip_decides_where_the_client_is_where_it_is_allowed() -> None:
-    ask = client(policy=Policy(allow_ip_parameter=True, minimum_hosts=1))
+    ask = client(policy=CLASSIC._replace(allow_ip_parameter=True, minimum_hosts=1))
     assert ask(f"/mirrorlist?{FEDORA}&ip={IN_AMERICA}").comment == "# repo = fedora-44 arch = x86_64 country = US "
 
 
@@ -81,14 +81,14 @@ def test_a_country_is_echoed_as_typed() -> None:
 
 
 def test_enough_local_hosts_are_the_whole_answer() -> None:
-    ask = client(policy=Policy(minimum_hosts=1))
+    ask = client(policy=CLASSIC._replace(minimum_hosts=1))
     assert ask(f"/mirrorlist?{FEDORA}", IN_AMERICA).text == (
         f"# repo = fedora-44 arch = x86_64 country = US \nhttps://yank.example/{OS}/\n"
     )
 
 
 def test_too_few_local_hosts_are_first_and_the_world_follows() -> None:
-    answer = client(policy=Policy(minimum_hosts=2))(f"/mirrorlist?{FEDORA}", IN_AMERICA)
+    answer = client(policy=CLASSIC._replace(minimum_hosts=2))(f"/mirrorlist?{FEDORA}", IN_AMERICA)
     assert answer.comment == "# repo = fedora-44 arch = x86_64 country = US country = global "
     assert answer.urls[0] == f"https://yank.example/{OS}/"
     assert len(answer.urls) == 6
@@ -184,7 +184,7 @@ def test_other_methods_are_refused_with_those_that_work(method: str) -> None:
 
 
 def test_the_client_behind_a_proxy_is_found() -> None:
-    ask = client(policy=Policy(trusted_proxies=1, minimum_hosts=1))
+    ask = client(policy=CLASSIC._replace(trusted_proxies=1, minimum_hosts=1))
     comment = ask(f"/mirrorlist?{FEDORA}", "127.0.0.1", X_Forwarded_For=f"{IN_GERMANY}, {IN_AMERICA}").comment
     assert comment == "# repo = fedora-44 arch = x86_64 country = US "
 
@@ -192,7 +192,7 @@ def test_the_client_behind_a_proxy_is_found() -> None:
 @pytest.mark.parametrize("header", ["unknown", "é", "1.2.3.4:80", "", "\x00", ",", "_hidden, 999.1.1.1"])
 def test_no_forwarded_header_breaks_an_answer(header: str) -> None:
     """500, or a closed connection, in the reference (D3, D5)."""
-    ask = client(policy=Policy(trusted_proxies=1))
+    ask = client(policy=CLASSIC._replace(trusted_proxies=1))
     assert ask(f"/mirrorlist?{FEDORA}", "127.0.0.1", X_Forwarded_For=header).status == 200
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mm_redirector.index import build
+from mm_redirector.index import Claim, build
 from mm_redirector.location import NOWHERE, ClientLocation, locate, parse
 from mm_redirector.query import Reason, Refusal
 from tests.redirector.world import CAMPUS, IN_SWEDEN, LAB, Atlas, mask, world
@@ -21,7 +21,7 @@ def located(address: str) -> ClientLocation:
 
 
 def test_the_country_comes_from_the_database_and_the_continent_from_the_cache() -> None:
-    assert located(IN_SWEDEN) == ClientLocation(IN_SWEDEN, "SE", "EU", None, ())
+    assert located(IN_SWEDEN) == ClientLocation(IN_SWEDEN, "c00002/24", "SE", "EU", None, None, ())
 
 
 def test_the_most_specific_netblock_override_decides_the_country() -> None:
@@ -30,8 +30,8 @@ def test_the_most_specific_netblock_override_decides_the_country() -> None:
 
 
 def test_netblocks_of_hosts_are_listed_most_specific_first() -> None:
-    assert located("10.1.2.9").netblocks == (mask(LAB), mask(CAMPUS))
-    assert located("2001:db8:1::5").netblocks == (mask(CAMPUS),)
+    assert located("10.1.2.9").netblocks == (Claim("10.1.2.0/24", mask(LAB)), Claim("10.1.0.0/16", mask(CAMPUS)))
+    assert located("2001:db8:1::5").netblocks == (Claim("2001:db8:1::/48", mask(CAMPUS)),)
     assert located("2001:db8:2::5").netblocks == ()
 
 
@@ -75,5 +75,5 @@ def test_an_odd_address_that_the_client_chose_is_refused() -> None:
 
 def test_a_country_without_continent_is_possible() -> None:
     assert locate(IN_SWEDEN, False, INDEX, replace(Atlas(), countries={IN_SWEDEN: "A1"})) == ClientLocation(
-        IN_SWEDEN, "A1", "", None, ()
+        IN_SWEDEN, "c00002/24", "A1", "", None, None, ()
     )

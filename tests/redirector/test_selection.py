@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mm_lib.cache.schema import Category, MirrorlistCache
-from mm_redirector.index import Index, build, members
+from mm_redirector.index import Index, build
 from mm_redirector.location import ClientLocation, locate
 from mm_redirector.lookup import Target, find
 from mm_redirector.query import MirrorQuery, parse
-from mm_redirector.selection import Exclusion, Selection, TierKind, exclusions, select
-from mm_redirector.settings import Policy
+from mm_redirector.selection import Exclusion, Selection, TierKind, countries_of, drawing, exclusions, select
+from mm_redirector.settings import CLASSIC, Policy
+from mm_redirector.shuffle import members
 from tests.redirector.world import (
     AUSTRIAN,
     BERLINER,
@@ -46,7 +48,31 @@ from tests.redirector.world import (
     world,
 )  # fmt: skip
 
-INDEX = build(world())
+INDEX = build(world(), CLASSIC)
+
+
+class Chosen(NamedTuple):
+    """A selection with what it was made from."""
+
+    selection: Selection
+    client: ClientLocation
+    query: MirrorQuery
+    world: Index
+
+    @property
+    def hosts(self) -> list[int]:
+        return self.selection.hosts
+
+    @property
+    def out(self) -> Mapping[Exclusion, int]:
+        return exclusions(self.selection, self.client, self.query, self.world)
+
+    @property
+    def tiers(self) -> list[tuple[TierKind, tuple[str, ...], set[int]]]:
+        """Kind, what the list's first line says of it, and hosts."""
+        return [
+            (tier.kind, countries_of(tier, self.world, self.client), set(tier.hosts)) for tier in self.selection.tiers
+        ]
 
 
 def selected(
@@ -57,22 +83,29 @@ def selected(
     minimum: int = 1,
     index: Index = INDEX,
     seed: int = 0,
-) -> Selection:
+    policy: Policy = CLASSIC,
+    atlas: Atlas | None = None,
+) -> Chosen:
     text = f"path={path}&{query}"
+    policy = policy._replace(minimum_hosts=minimum)
     asked = parse(
-        {"REQUEST_METHOD": "GET", "PATH_INFO": "/mirrorlist", "QUERY_STRING": text, "REMOTE_ADDR": address}, Policy()
+        {"REQUEST_METHOD": "GET", "PATH_INFO": "/mirrorlist", "QUERY_STRING": text, "REMOTE_ADDR": address}, policy
     )
     assert isinstance(asked, MirrorQuery)
     target = find(asked, index)
     assert isinstance(target, Target)
-    place = locate(asked.address, False, index, Atlas())
-    assert isinstance(place, ClientLocation)
-    rng = random.Random(seed)
-    return select(target, place, asked, index, policy=Policy(minimum_hosts=minimum), random=rng.random)
+    client = locate(asked.address, False, index, atlas or Atlas())
+    assert isinstance(client, ClientLocation)
+    draw = drawing(target, client, asked, index, policy=policy, random=random.Random(seed).random)
+    return Chosen(select(target, client, asked, index, policy=policy, draw=draw), client, asked, index)
 
 
-def tiers(selection: Selection) -> list[tuple[TierKind, tuple[str, ...], set[int]]]:
-    return [(tier.kind, tier.names, set(tier.hosts)) for tier in selection.tiers]
+def tiers(chosen: Chosen) -> list[tuple[TierKind, tuple[str, ...], set[int]]]:
+    return chosen.tiers
+
+
+def kinds(chosen: Chosen) -> list[TierKind]:
+    return [kind for kind, _, _ in chosen.tiers]
 
 
 NEIGHBOURS = (TierKind.CONTINENT, ("CZ", "DE", "DK", "PL"), {DANE, GERMAN, BERLINER, CZECH})
@@ -117,7 +150,7 @@ def test_hosts_that_a_list_cannot_show_do_not_count_towards_the_minimum() -> Non
 
 @pytest.mark.parametrize("address", [NOWHERE, IN_ANTARCTICA, "unknown", ""])
 def test_a_client_without_neighbours_gets_all_the_world(address: str) -> None:
-    assert [tier.kind for tier in selected(address).tiers] == [TierKind.GLOBAL]
+    assert kinds(selected(address)) == [TierKind.GLOBAL]
 
 
 def test_with_no_minimum_a_client_without_neighbours_gets_nothing() -> None:
@@ -133,9 +166,9 @@ def test_country_tiers_respect_the_allowed_countries() -> None:
 
 
 def test_private_hosts_are_reached_by_their_netblock_most_specific_first() -> None:
-    assert [(tier.kind, tier.hosts) for tier in selected("10.1.2.3").tiers][:2] == [
-        (TierKind.NETBLOCK, [LAB]),
-        (TierKind.NETBLOCK, [CAMPUS]),
+    assert tiers(selected("10.1.2.3"))[:2] == [
+        (TierKind.NETBLOCK, ("10.1.2.0/24",), {LAB}),
+        (TierKind.NETBLOCK, ("10.1.0.0/16",), {CAMPUS}),
     ]
 
 
@@ -151,18 +184,17 @@ def test_private_hosts_are_reached_in_no_other_way(address: str, query: str) -> 
 
 def test_an_autonomous_system_without_a_host_that_has_the_directory_is_not_mentioned() -> None:
     """The reference announces it all the same (D10)."""
-    assert TierKind.ASN not in {tier.kind for tier in selected("203.0.113.9").tiers}
+    assert TierKind.ASN not in kinds(selected("203.0.113.9"))
 
 
 def test_netblock_hosts_do_not_end_the_search() -> None:
-    assert [tier.kind for tier in selected("203.0.113.9").tiers] == [TierKind.NETBLOCK]
-    assert [tier.kind for tier in selected("203.0.113.9", minimum=5).tiers] == [TierKind.NETBLOCK, TierKind.GLOBAL]
+    assert kinds(selected("203.0.113.9")) == [TierKind.NETBLOCK]
+    assert kinds(selected("203.0.113.9", minimum=5)) == [TierKind.NETBLOCK, TierKind.GLOBAL]
 
 
 @pytest.mark.parametrize("query", ["netblock=0", "netblock=", "country=DE"])
 def test_networks_can_be_left_out(query: str) -> None:
-    kinds = {tier.kind for tier in selected("10.1.2.9", query).tiers}
-    assert not kinds & {TierKind.NETBLOCK, TierKind.ASN}
+    assert not {TierKind.NETBLOCK, TierKind.ASN} & set(kinds(selected("10.1.2.9", query)))
 
 
 def test_requested_countries_are_the_whole_answer() -> None:
@@ -220,7 +252,7 @@ def test_within_a_netblock_bandwidth_does_not_matter() -> None:
 
 def test_each_host_that_is_out_has_one_reason() -> None:
     chosen = selected(IN_SWEDEN)
-    reasons = {reason: members(hosts) for reason, hosts in exclusions(chosen, INDEX).items()}
+    reasons = {reason: members(hosts) for reason, hosts in chosen.out.items()}
     assert reasons == {
         Exclusion.NOT_UP_TO_DATE: [STALE],
         Exclusion.NO_URL: [JAPANESE],
@@ -270,17 +302,17 @@ def worlds(draw: Any) -> MirrorlistCache:
 )
 def test_no_world_breaks_the_promises(cache: MirrorlistCache, address: str, query: str) -> None:
     """No host twice; none that lacks the directory; private and restricted hosts only where they may be."""
-    index = build(cache)
+    index = build(cache, CLASSIC)
     chosen = selected(address, query, "d", minimum=3, index=index)
     hosts = chosen.hosts
     assert len(hosts) == len(set(hosts))
     assert mask(*hosts) & ~cache.masks[0] == 0
     country = Atlas().country(address)
-    for tier in chosen.tiers:
+    for tier in chosen.selection.tiers:
         if tier.kind not in (TierKind.NETBLOCK, TierKind.ASN):
             for number in tier.hosts:
                 one = cache.hosts[number]
                 assert not one.private
                 assert not one.allowed_countries or country in one.allowed_countries
-    out = exclusions(chosen, index)
+    out = chosen.out
     assert sum(reason.bit_count() for reason in out.values()) + len(hosts) == index.categories[0].hosts.bit_count()

@@ -17,6 +17,7 @@ from mm_lib.cache.codec import HEADER_SIZE, MAGIC
 from mm_lib.cache.schema import SCHEMA_VERSION, MirrorlistCache
 from mm_redirector.index import Index
 from mm_redirector.query import Reason, Refusal
+from mm_redirector.settings import CLASSIC
 from mm_redirector.store import Store
 from tests.redirector.world import Atlas, environment, request, world
 
@@ -36,7 +37,7 @@ def stores() -> Iterator[Callable[..., Store]]:
     made: list[Store] = []
 
     def make(path: Path, interval: float = NEVER, watchers: tuple[Callable[[], None], ...] = ()) -> Store:
-        store = Store(path, interval, watchers)
+        store = Store(path, interval, CLASSIC, watchers)
         made.append(store)
         store.start()
         return store
@@ -238,13 +239,12 @@ def test_requests_during_reloads_see_one_generation_each_and_none_is_lost(
 ) -> None:
     """Four threads ask while ten new files come: every answer is whole and of a single generation."""
     from mm_redirector.app import Application
-    from mm_redirector.settings import Policy
 
     versions = [codec.encode(one_host(world(generation=number), f"g{number}")) for number in range(10)]
     file.publish(path, versions[0])
     looks = Looks()
     store = stores(path, SOON, (looks,))
-    application = Application(store.current, Atlas(), Policy())
+    application = Application(store.current, Atlas(), CLASSIC)
     done = threading.Event()
     failures: list[str] = []
     served = [0] * 4

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from mm_lib.cache.schema import Category, FileDetail, Host, MirrorlistCache
 from mm_redirector.app import Application
 from mm_redirector.index import Index, build
-from mm_redirector.settings import Policy
+from mm_redirector.settings import CLASSIC, Policy
 
 SWEDE, DANE, GERMAN, BERLINER, AUSTRIAN, CZECH, YANK, JAPANESE, CAMPUS, LAB, STALE = range(11)
 
@@ -161,10 +161,14 @@ class Atlas:
             IN_CHINA: "CN", IN_ANTARCTICA: "AQ",
         }
     )  # fmt: skip
+    places: dict[str, tuple[float, float]] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=lambda: {"203.0.113.9": 99, "172.16.0.1": 1221, "10.1.2.9": 1221})
 
     def country(self, address: str) -> str:
         return self.countries.get(address, "")
+
+    def place(self, address: str) -> tuple[float, float] | None:
+        return self.places.get(address)
 
     def asn(self, address: str) -> int | None:
         return self.numbers.get(address)
@@ -216,9 +220,10 @@ def request(application: Application, environ: dict[str, Any]) -> Answer:
 
 def client(cache: MirrorlistCache | Index | None = None, policy: Policy | None = None, **parts: Any) -> Ask:
     """A function that asks a redirector with this cache."""
-    index = cache if isinstance(cache, Index) else build(cache or world())
+    policy = policy or CLASSIC._replace(minimum_hosts=2)
+    index = cache if isinstance(cache, Index) else build(cache or world(), policy)
     parts = {"clock": lambda: NOW} | parts
-    application = Application(lambda: index, Atlas(), policy or Policy(minimum_hosts=2), **parts)
+    application = Application(lambda: index, Atlas(), policy, **parts)
 
     def ask(url: str, address: str = IN_SWEDEN, method: str = "GET", **headers: str) -> Answer:
         return request(application, environment(url, address, method, headers))
