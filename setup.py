@@ -32,7 +32,7 @@ REDIRECTOR = [
     "iptocc>=3.3,<4",  # countries on a fresh machine, without an account or a download
     "urllib3>=2.5,<3",  # fetches the cache: verified TLS, retries, redirects within limits
 ]
-SIGNING = ["cryptography>=42,<51"]  # Ed25519 signatures over the cache: mm-admin makes them, a fetching redirector checks
+SIGNING = ["cryptography>=42,<51"]  # Ed25519: mm-admin signs the cache, a fetching redirector checks
 CRAWLER = [
     *DATABASE,
     "pycurl>=7.45.6,<8",  # libcurl's multi interface: 17 us of CPU per HEAD

@@ -24,7 +24,7 @@ def previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Path, data: bytes, *, keep_previous: bool = True) -> None:
     """Replace the file atomically and keep the version before; a reader sees the old or the new one, never a part.
 
     Raises OSError and leaves what was there when the new file cannot be written whole.
@@ -37,7 +37,8 @@ def publish(path: Path, data: bytes) -> None:
             stream.flush()
             os.fchmod(stream.fileno(), 0o644)  # mkstemp makes it 0600; redirectors run as another user
             os.fsync(stream.fileno())
-        _keep_previous(path)
+        if keep_previous:
+            _keep_previous(path)
         temporary.replace(path)
         _sync_directory(path.parent)
     except BaseException:

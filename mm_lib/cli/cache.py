@@ -1,4 +1,4 @@
-"""mm-admin cache: publish the file that redirectors answer from, and look into one."""
+"""mm-admin cache: publish the file that redirectors answer from, sign it, and look into one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mm_lib.cache import codec, file
+from mm_lib.cache import codec, file, signature
 from mm_lib.cli.common import Group, Program, json_option, show
 from mm_lib.publish import publication
 
@@ -25,15 +25,21 @@ def cache() -> None:
 def build(program: Program, force: bool) -> None:
     """Publish the cache file in one step and keep the one before as FILE.previous; print what it holds.
 
+    With cache.signing_key, FILE.sig is published with it.
+
     \b
     Example:
       mm-admin cache build
     """
+    chosen = program.settings.cache
+    key = signature.read_private(chosen.signing_key) if chosen.signing_key else None
     with program.reading() as session:
-        published = publication.publish(session, program.settings.cache.file, force)
+        published = publication.publish(session, chosen.file, force, key, program.settings.weights)
     click.echo(f"Published {published.path}, {published.size:,} bytes:")
     for what, number in published.contents.items():
         click.echo(f"  {number:>9,} {what}")
+    if key:
+        click.echo(f"Signed in {signature.path_of(published.path)}")
     for warning in published.warnings[:MAX_WARNINGS]:
         click.echo(f"warning: {warning}", err=True)
     if len(published.warnings) > MAX_WARNINGS:
@@ -57,3 +63,32 @@ def show_cache(program: Program, path: Path | None, as_json: bool) -> None:
         made = datetime.fromtimestamp(held.generated_at, UTC)
         click.echo(f"Generation {held.generation}, made {made:%Y-%m-%d %H:%M:%S} UTC")
     show(rows, ("number", "what"), as_json)
+
+
+@cache.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+def keygen(path: Path) -> None:
+    """Make a key pair: the private key at PATH, the public one at PATH.pub. Files that exist are left alone.
+
+    \b
+    Example:
+      mm-admin cache keygen /etc/mirrormanager/cache.key
+    """
+    public = signature.make_keys(path)
+    click.echo(f"Wrote {path}; only its owner can read it. Keep it so, and set cache.signing_key to it.")
+    click.echo(f"Wrote {public}; give it to the redirectors, for redirector.cache_public_key.")
+
+
+@cache.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="The public key (PEM).")
+def verify(path: Path, key: Path) -> None:
+    """Check a cache file, and that PATH.sig was made for it by the key; exit code 1 when not.
+
+    \b
+    Example:
+      mm-admin cache verify mirrorlist.cache --key cache.key.pub
+    """
+    signature.verify(path, signature.read_public(key))
+    held = codec.decode(file.read(path))
+    click.echo(f"{path}: generation {held.generation}, signed by {key}")

@@ -8,15 +8,20 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
-from mm_lib.cache import codec, file
+from mm_lib.cache import codec, file, signature
 from mm_lib.cache.schema import MirrorlistCache
 from mm_lib.publish import rows
 from mm_lib.publish.build import build
 from mm_lib.rules.netblocks import parse_netblock
 from mm_lib.services.errors import ServiceError
+from mm_lib.settings import WeightsSettings
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 RESOLVE_SECONDS = 10  # for all DNS names of netblocks together
 
@@ -52,16 +57,24 @@ def contents(cache: MirrorlistCache) -> dict[str, int]:
     }
 
 
-def publish(session: Session, path: Path, force: bool = False) -> Published:
+def publish(
+    session: Session,
+    path: Path,
+    force: bool = False,
+    signing_key: Ed25519PrivateKey | None = None,
+    weights: WeightsSettings = WeightsSettings(),
+) -> Published:
     """Build the cache and replace the file. Raises CacheShrank, CacheError, OSError; then the old file stands."""
     found = rows.read(session)
     addresses = resolve_names(text for _, text in found.netblocks)
-    built = build(found, int(time.time()), time.time_ns() // 1000, lambda name: addresses.get(name, []))
+    built = build(found, int(time.time()), time.time_ns() // 1000, lambda name: addresses.get(name, []), weights)
     data = codec.encode(built.cache)
     codec.decode(data)  # what we could not read ourselves must not reach a redirector
     new = contents(built.cache)
     if not force:
         _refuse_loss(path, new)
+    if signing_key is not None:
+        signature.publish(path, data, signing_key)
     file.publish(path, data)
     return Published(path, len(data), new, tuple(built.warnings))
 
