@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0  # an address that does not answer by then is not waited for
 CHUNK = 1 << 18
+FRESH = timedelta(seconds=2)
 MAX_REDIRECTS = 3
 CONNECT_TRIES = 3
 BACKOFF = 0.2  # seconds before the third try to connect
@@ -291,8 +294,20 @@ def _expect(answer: BaseHTTPResponse, status: int, otherwise: Result) -> None:
 
 
 def _validators(answer: BaseHTTPResponse) -> dict[str, str]:
+    """What to ask with the next time."""
+    if _is_fresh(answer):
+        return {}
     pairs = (("If-None-Match", answer.headers.get("ETag")), ("If-Modified-Since", answer.headers.get("Last-Modified")))
     return {name: value for name, value in pairs if value}
+
+
+def _is_fresh(answer: BaseHTTPResponse) -> bool:
+    """Whether the file may change again within the second that its date, and the ETag that servers make of it, tell."""
+    try:
+        made = parsedate_to_datetime(answer.headers["Last-Modified"])
+        return parsedate_to_datetime(answer.headers["Date"]) - made < FRESH
+    except (KeyError, ValueError, TypeError):  # the last: one of them without a time zone
+        return False
 
 
 class InPlace(NamedTuple):
