@@ -89,8 +89,9 @@ def host(
     bandwidth: int = 100,
 ) -> Host:
     """A host of a site of its own."""
-    site = Site(name=f"Site of {name}", private=site_private, state=site_state, state_reason="test")
-    row = Host(site=site, name=name, country=country, private=private, state=state, bandwidth_mbps=bandwidth)
+    why = {"state_reason": "test", "state_by": "test"}
+    site = Site(name=f"Site of {name}", private=site_private, state=site_state, **why)
+    row = Host(site=site, name=name, country=country, private=private, state=state, bandwidth_mbps=bandwidth, **why)
     session.add(row)
     session.flush()
     return row

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import CheckConstraint, Engine, Inspector, inspect, text
 
 from mm_lib.model.tables import metadata
 from mm_lib.services import schema
@@ -21,6 +21,22 @@ def test_the_migrated_schema_equals_the_model(engine: Engine) -> None:
 
 def test_every_table_of_the_model_exists(engine: Engine) -> None:
     assert set(metadata.tables) <= set(inspect(engine).get_table_names())
+
+
+def test_the_migration_makes_every_check_of_the_model(engine: Engine) -> None:
+    """`alembic check` does not compare them, and they are what keeps nonsense out of the database."""
+    assert _checks(inspect(engine)) == {
+        (name, str(check.name))
+        for name, table in metadata.tables.items()
+        for check in table.constraints
+        if isinstance(check, CheckConstraint)
+    }
+
+
+def _checks(inspector: Inspector) -> set[tuple[str, str]]:
+    return {
+        (table, str(check["name"])) for table in metadata.tables for check in inspector.get_check_constraints(table)
+    }
 
 
 def test_upgrade_downgrade_upgrade_ends_where_it_began(engine: Engine) -> None:

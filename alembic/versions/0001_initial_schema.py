@@ -215,6 +215,13 @@ def upgrade() -> None:
             "updated_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
         sa.CheckConstraint("trim(name) <> '' AND trim(name) = name", name=op.f("ck_site_name_not_blank")),
+        sa.CheckConstraint(
+            "org_url = '' OR org_url LIKE 'https://_%' OR org_url LIKE 'http://_%'", name=op.f("ck_site_org_url_scheme")
+        ),
+        sa.CheckConstraint(
+            "state = 'active' OR (trim(state_reason) <> '' AND trim(state_by) <> '')",
+            name=op.f("ck_site_state_explained"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_site")),
         sa.UniqueConstraint("name", name=op.f("uq_site_name")),
     )
@@ -242,6 +249,9 @@ def upgrade() -> None:
             "updated_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
         sa.CheckConstraint("trim(name) <> '' AND trim(name) = name", name=op.f("ck_user_account_name_not_blank")),
+        sa.CheckConstraint(
+            "password_hash LIKE '$argon2id$%'", name=op.f("ck_user_account_password_hash_is_argon2id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_user_account")),
         sa.UniqueConstraint("name", name=op.f("uq_user_account_name")),
     )
@@ -269,6 +279,9 @@ def upgrade() -> None:
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("trim(name) <> '' AND trim(name) = name", name=op.f("ck_api_token_name_not_blank")),
+        sa.CheckConstraint(
+            "length(token_hash) = 64 AND lower(token_hash) = token_hash", name=op.f("ck_api_token_token_hash_is_sha256")
+        ),
         sa.CheckConstraint("(user_id IS NULL) <> (site_id IS NULL)", name=op.f("ck_api_token_one_owner")),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_api_token_site_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
@@ -364,6 +377,8 @@ def upgrade() -> None:
         sa.Column("asn_clients", sa.Boolean(), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=True),
         sa.Column("longitude", sa.Double(), nullable=True),
+        sa.Column("has_ipv4", sa.Boolean(), nullable=True),
+        sa.Column("has_ipv6", sa.Boolean(), nullable=True),
         sa.Column("comment", sa.String(), nullable=False),
         sa.Column("robot_email", sa.String(), nullable=False),
         sa.Column("last_checked_in_at", sa.DateTime(timezone=True), nullable=True),
@@ -395,6 +410,10 @@ def upgrade() -> None:
             "updated_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
         sa.CheckConstraint("trim(name) <> '' AND trim(name) = name", name=op.f("ck_host_name_not_blank")),
+        sa.CheckConstraint(
+            "state = 'active' OR (trim(state_reason) <> '' AND trim(state_by) <> '')",
+            name=op.f("ck_host_state_explained"),
+        ),
         sa.CheckConstraint("(latitude IS NULL) = (longitude IS NULL)", name=op.f("ck_host_coordinates_whole")),
         sa.CheckConstraint("bandwidth_mbps > 0", name=op.f("ck_host_bandwidth_positive")),
         sa.CheckConstraint("latitude BETWEEN -90 AND 90", name=op.f("ck_host_latitude_range")),
@@ -442,6 +461,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["user_id"], ["user_account.id"], name=op.f("fk_login_session_user_id"), ondelete="CASCADE"
         ),
+        sa.CheckConstraint(
+            "length(token_hash) = 64 AND lower(token_hash) = token_hash", name=op.f("ck_login_session_token_hash_is_sha256")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_login_session")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_login_session_token_hash")),
     )
@@ -482,6 +504,9 @@ def upgrade() -> None:
         ),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_site_password_site_id"), ondelete="CASCADE"),
+        sa.CheckConstraint(
+            "password_hash LIKE '$argon2id$%'", name=op.f("ck_site_password_password_hash_is_argon2id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_site_password")),
     )
     with op.batch_alter_table("site_password", schema=None) as batch_op:
@@ -858,7 +883,11 @@ def upgrade() -> None:
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
         sa.CheckConstraint("trim(url) <> '' AND trim(url) = url", name=op.f("ck_host_category_url_url_not_blank")),
-        sa.CheckConstraint("url LIKE '%://%' AND url NOT LIKE '%/'", name=op.f("ck_host_category_url_url_normalised")),
+        sa.CheckConstraint(
+            "url LIKE 'https://_%' OR url LIKE 'http://_%' OR url LIKE 'rsync://_%' OR url LIKE 'ftp://_%'",
+            name=op.f("ck_host_category_url_url_scheme"),
+        ),
+        sa.CheckConstraint("url NOT LIKE '%/' AND url NOT LIKE '% %'", name=op.f("ck_host_category_url_url_normalised")),
         sa.ForeignKeyConstraint(
             ["host_category_id"],
             ["host_category.id"],

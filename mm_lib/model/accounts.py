@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from mm_lib.model.base import Base, Created, Id, Name, TimesMixin, not_blank, parent, text_enum
+from mm_lib.model.base import Base, Created, Id, Name, TimesMixin, argon2id, not_blank, parent, sha256, text_enum
 
 
 class Role(StrEnum):
@@ -24,7 +24,7 @@ class User(TimesMixin, Base):
     """A person, from whichever source. Local accounts have a password hash."""
 
     __tablename__ = "user_account"  # "user" is a reserved word in PostgreSQL
-    __table_args__ = (not_blank("name"),)
+    __table_args__ = (not_blank("name"), argon2id("password_hash"))
 
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(unique=True)
@@ -79,6 +79,7 @@ class LoginSession(Base):
     """A sign-in that is kept on the server; the cookie holds only the token whose hash is here."""
 
     __tablename__ = "login_session"
+    __table_args__ = (sha256("token_hash"),)
 
     id: Mapped[Id]
     user_id: Mapped[int] = parent("user_account")
@@ -97,6 +98,7 @@ class ApiToken(Base):
     __table_args__ = (
         CheckConstraint("(user_id IS NULL) <> (site_id IS NULL)", name="one_owner"),
         not_blank("name"),
+        sha256("token_hash"),
     )
 
     id: Mapped[Id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -78,6 +79,31 @@ def not_blank(column: str) -> CheckConstraint:
     return CheckConstraint(f"trim({column}) <> '' AND trim({column}) = {column}", name=f"{column}_not_blank")
 
 
+def web_address(column: str) -> CheckConstraint:
+    """Empty or an http(s) address: pages make a link of it, and a link must never run a script."""
+    return _schemes(column, ("https", "http"), f"{column} = ''")
+
+
+def mirror_address(column: str) -> CheckConstraint:
+    """Reached by a protocol that mirrors are asked and offered by."""
+    return _schemes(column, ("https", "http", "rsync", "ftp"))
+
+
+def _schemes(column: str, schemes: Iterable[str], *others: str) -> CheckConstraint:
+    allowed = (*others, *(f"{column} LIKE '{scheme}://_%'" for scheme in schemes))
+    return CheckConstraint(" OR ".join(allowed), name=f"{column}_scheme")
+
+
+def argon2id(column: str) -> CheckConstraint:
+    """A hash of the one kind that we make: a password in clear cannot be stored by mistake."""
+    return CheckConstraint(f"{column} LIKE '$argon2id$%'", name=f"{column}_is_argon2id")
+
+
+def sha256(column: str) -> CheckConstraint:
+    """As long as a hexadecimal SHA-256: a token in clear cannot be stored by mistake."""
+    return CheckConstraint(f"length({column}) = 64 AND lower({column}) = {column}", name=f"{column}_is_sha256")
+
+
 class State(StrEnum):
     """Whether a site or host takes part, and who said so."""
 
@@ -94,6 +120,13 @@ class StateMixin:
     state_reason: Mapped[str] = mapped_column(default="")
     state_since: Mapped[Created]
     state_by: Mapped[str] = mapped_column(default="", doc="user name, or the program that decided")
+
+
+def state_explained() -> CheckConstraint:
+    """Whoever is switched off can be told why and by whom."""
+    return CheckConstraint(
+        "state = 'active' OR (trim(state_reason) <> '' AND trim(state_by) <> '')", name="state_explained"
+    )
 
 
 class TimesMixin:

@@ -17,8 +17,10 @@ from mm_lib.model.base import (
     StateMixin,
     TimesMixin,
     country_check,
+    mirror_address,
     not_blank,
     parent,
+    state_explained,
     text_enum,
 )
 from mm_lib.model.content import Category
@@ -32,6 +34,7 @@ class Host(StateMixin, TimesMixin, Base):
     __table_args__ = (
         UniqueConstraint("site_id", "name"),
         not_blank("name"),
+        state_explained(),
         country_check("country"),
         CheckConstraint("bandwidth_mbps > 0", name="bandwidth_positive"),
         CheckConstraint("max_connections > 0", name="max_connections_positive"),
@@ -50,6 +53,8 @@ class Host(StateMixin, TimesMixin, Base):
     asn_clients: Mapped[bool] = mapped_column(default=True, doc="preferred for clients of its own ASNs")
     latitude: Mapped[float | None]
     longitude: Mapped[float | None]
+    has_ipv4: Mapped[bool | None] = mapped_column(doc="reachable by IPv4; None: not known")
+    has_ipv6: Mapped[bool | None]
     comment: Mapped[str] = mapped_column(default="", doc="public")
     robot_email: Mapped[str] = mapped_column(default="")
     last_checked_in_at: Mapped[datetime | None]
@@ -193,7 +198,8 @@ class HostCategoryUrl(Base):
 
     __tablename__ = "host_category_url"
     __table_args__ = (
-        CheckConstraint("url LIKE '%://%' AND url NOT LIKE '%/'", name="url_normalised"),
+        mirror_address("url"),
+        CheckConstraint("url NOT LIKE '%/' AND url NOT LIKE '% %'", name="url_normalised"),
         not_blank("url"),
     )
 

@@ -10,7 +10,20 @@ from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mm_lib.model.accounts import User
-from mm_lib.model.base import Base, Created, Id, Name, StateMixin, TimesMixin, not_blank, parent, text_enum
+from mm_lib.model.base import (
+    Base,
+    Created,
+    Id,
+    Name,
+    StateMixin,
+    TimesMixin,
+    argon2id,
+    not_blank,
+    parent,
+    state_explained,
+    text_enum,
+    web_address,
+)
 
 if TYPE_CHECKING:
     from mm_lib.model.hosts import Host
@@ -20,7 +33,7 @@ class Site(StateMixin, TimesMixin, Base):
     """An organisation that runs mirrors."""
 
     __tablename__ = "site"
-    __table_args__ = (not_blank("name"),)
+    __table_args__ = (not_blank("name"), web_address("org_url"), state_explained())
 
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(unique=True)
@@ -64,6 +77,7 @@ class SitePassword(Base):
     """What a private mirror's check-in proves itself with. Two rows overlap while it is being changed."""
 
     __tablename__ = "site_password"
+    __table_args__ = (argon2id("password_hash"),)
 
     id: Mapped[Id]
     site_id: Mapped[int] = parent("site")

@@ -342,8 +342,7 @@ def _mirror(rows: Sequence[Any]) -> Mirror:
     return Mirror(
         name=first.name,
         site=first.site,
-        # Whatever an import left in the database, only web addresses become links.
-        site_url=first.org_url if first.org_url.startswith(("https://", "http://")) else "",
+        site_url=first.org_url,
         country=first.country,
         bandwidth_mbps=first.bandwidth_mbps,
         comment=first.comment,

@@ -145,7 +145,7 @@ def test_a_host_that_fails_too_often_is_switched_off_with_reason_time_and_author
 
 
 def test_a_success_does_not_switch_on_what_its_owner_switched_off_meanwhile(bench: Bench) -> None:
-    bench.host.state, bench.host.state_reason = State.OWNER_DISABLED, "moving house"
+    bench.host.state, bench.host.state_reason, bench.host.state_by = State.OWNER_DISABLED, "moving house", "alice"
     bench.session.flush()
     bench.keep(bench.report(Outcome.ASKED, 1))
     assert (bench.host.state, bench.host.state_reason) == (State.OWNER_DISABLED, "moving house")

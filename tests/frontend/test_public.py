@@ -178,10 +178,10 @@ def test_private_addresses_and_categories_that_are_not_public_are_never_printed(
     assert "codecs" not in page
 
 
-def test_only_web_addresses_of_organisations_become_links(client: FlaskClient) -> None:
+def test_an_organisation_with_pages_of_its_own_is_a_link_to_them(client: FlaskClient) -> None:
     page = client.get("/mirrors?page_size=100").get_data(as_text=True)
     assert '<a href="https://university.example.org" rel="noopener nofollow">Site of us.example.org</a>' in page
-    assert "javascript:" not in page
+    assert "Site of fr.example.org</a>" not in page
 
 
 def test_comments_are_escaped(client: FlaskClient) -> None:

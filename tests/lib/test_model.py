@@ -11,17 +11,19 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from mm_lib.database import transaction
-from mm_lib.model.accounts import ApiToken, AuditEvent, User
+from mm_lib.model.accounts import ApiToken, AuditEvent, LoginSession, User
+from mm_lib.model.base import State
 from mm_lib.model.content import Category, Directory, FileDetail, Product, Repository
 from mm_lib.model.hosts import CountryKind, Host, HostAsn, HostCategory, HostCategoryUrl, HostCountry, HostNetblock
-from mm_lib.model.sites import Site, SiteMember
+from mm_lib.model.sites import Site, SiteMember, SitePassword
 from mm_lib.model.state import HostCategoryState
 from tests import factories as make
 
 
-def refused(session: Session, row: Any) -> None:
+def refused(session: Session, row: Any, because: str | None = None) -> None:
+    """The database refuses the row; `because` is the constraint that says so."""
     session.add(row)
-    with pytest.raises((IntegrityError, StatementError)):
+    with pytest.raises((IntegrityError, StatementError), match=because):
         session.flush()
     session.rollback()
 
@@ -103,6 +105,53 @@ def test_bandwidth_is_positive(session: Session, bandwidth: int) -> None:
 
 def test_an_unknown_state_cannot_be_stored(session: Session) -> None:
     refused(session, Host(site_id=make.host(session, "m").site_id, name="x", state="sleeping"))
+
+
+@pytest.mark.parametrize("unsaid", ["state_reason", "state_by"])
+@pytest.mark.parametrize("state", [state for state in State if state is not State.ACTIVE])
+def test_nothing_is_switched_off_without_a_reason_and_a_name(session: Session, state: State, unsaid: str) -> None:
+    told = {"state": state, "state_reason": "moving house", "state_by": "alice"} | {unsaid: " "}
+    site = make.host(session, "m").site_id
+    session.commit()
+    refused(session, Host(site_id=site, name="x", **told), "ck_host_state_explained")
+    refused(session, Site(name="x", **told), "ck_site_state_explained")
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "javascript://x/%0aalert(1)", "data:text/html,x", "https://"])
+def test_the_link_to_an_organisation_runs_no_script(session: Session, url: str) -> None:
+    refused(session, Site(name="x", org_url=url), "ck_site_org_url_scheme")
+
+
+@pytest.mark.parametrize(
+    ("url", "constraint"),
+    [
+        ("javascript://m/x", "url_scheme"),
+        ("file:///etc", "url_scheme"),
+        ("m.example.org/x", "url_scheme"),
+        ("http://", "url_"),
+        ("http://m/x/", "url_normalised"),
+        ("http://m/x y", "url_normalised"),
+    ],
+)
+def test_the_address_of_a_mirror_has_one_form(session: Session, url: str, constraint: str) -> None:
+    carried = make.carries(session, make.host(session, "m"), make.category(session))
+    refused(session, HostCategoryUrl(host_category_id=carried.id, url=url), f"ck_host_category_url_{constraint}")
+
+
+def test_a_password_in_clear_cannot_be_stored(session: Session) -> None:
+    site = make.host(session, "m").site_id
+    session.commit()
+    refused(session, User(name="alice", password_hash="hunter2"), "ck_user_account_password_hash_is_argon2id")
+    refused(session, SitePassword(site_id=site, password_hash="x" * 64), "ck_site_password_password_hash_is_argon2id")
+
+
+def test_a_token_in_clear_cannot_be_stored(session: Session) -> None:
+    user = User(name="alice")
+    session.add(user)
+    session.commit()
+    lifetime = {"token_hash": "s3cret", "user_id": user.id}
+    refused(session, ApiToken(name="t", **lifetime), "ck_api_token_token_hash_is_sha256")
+    refused(session, LoginSession(expires_at=make.NOW, **lifetime), "ck_login_session_token_hash_is_sha256")
 
 
 def test_a_file_detail_without_any_hash_cannot_be_stored(session: Session) -> None:
