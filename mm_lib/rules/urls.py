@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 MIRROR_SCHEMES = ("https", "http", "rsync", "ftp")  # best first: the order in which they are offered
+MAX_LENGTH = 1000  # longer than any real one, and short enough for an index
+_HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _DEFAULT_PORTS = {"https": 443, "http": 80, "rsync": 873, "ftp": 21}
 
 
 def normalise(text: str, schemes: tuple[str, ...] = MIRROR_SCHEMES) -> str:
-    """Scheme and host in lower case, no default port, no trailing slash. Raises ValueError that says what is wrong."""
+    """Scheme and host in lower case and ASCII, no default port, no trailing slash. Raises ValueError saying why."""
     stripped = text.strip()
+    if len(stripped) > MAX_LENGTH:
+        raise ValueError(f"{stripped[:40]!r}… is longer than {MAX_LENGTH} characters")
     try:
         parts = urlsplit(stripped)
         port = parts.port
@@ -20,17 +25,27 @@ def normalise(text: str, schemes: tuple[str, ...] = MIRROR_SCHEMES) -> str:
     problem = _problem(stripped, parts, schemes)
     if problem:
         raise ValueError(f"{stripped!r} {problem}")
-    assert parts.hostname is not None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = _host(parts.hostname or "")
+    if not host:
+        raise ValueError(f"{stripped!r} names no valid host")
     netloc = host if port in (None, _DEFAULT_PORTS.get(scheme)) else f"{host}:{port}"
     return urlunsplit((scheme, netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _host(name: str) -> str:
+    """As it stands in a URL, international names in their ASCII form; empty when it cannot be a host."""
+    if ":" in name:
+        return f"[{name}]"  # urlsplit let only IPv6 addresses through
+    try:
+        ascii_name = name.encode("idna").decode("ascii")
+    except UnicodeError:  # a label is empty or too long
+        return ""
+    return ascii_name if _HOST_NAME.fullmatch(ascii_name) and len(ascii_name) <= 253 else ""
 
 
 def _problem(text: str, parts: SplitResult, schemes: tuple[str, ...]) -> str:
     if parts.scheme.lower() not in schemes:
         return f"must begin with one of {', '.join(f'{scheme}://' for scheme in schemes)}"
-    if not parts.hostname:
-        return "names no host"
     if any(character.isspace() or not character.isprintable() for character in text):
         return "holds a blank or a control character"
     if parts.username is not None or parts.password is not None:

@@ -51,7 +51,6 @@ def mirror(session: Session, linux: Category) -> Callable[..., Host]:
         ({"state": State.AUTO_DISABLED}, {}),
         ({"site_state": State.ADMIN_DISABLED}, {}),
         ({}, {"url_private": True}),
-        ({}, {"url": "gopher://x.example.org/linux"}),
         ({}, {"up_to_date": ()}),
         ({}, {"health": Health.QUARANTINED}),
         ({}, {"health": Health.QUARANTINED, "always": True}),

@@ -43,6 +43,8 @@ def test_a_network_has_its_bounds_and_a_name_has_none() -> None:
         ("http://m.example:8080", "http://m.example:8080"),
         ("http://[2001:DB8::1]/x/", "http://[2001:db8::1]/x"),
         ("rsync://m.example/module", "rsync://m.example/module"),
+        ("https://Spiegel.München.example/x", "https://spiegel.xn--mnchen-3ya.example/x"),
+        ("http://192.0.2.1/x", "http://192.0.2.1/x"),
     ],
 )
 def test_a_url_has_one_form(typed: str, stored: str) -> None:
@@ -55,7 +57,13 @@ def test_a_url_has_one_form(typed: str, stored: str) -> None:
         ("gopher://m.example", "must begin with"),
         ("javascript:alert(1)", "must begin with"),
         ("m.example/pub", "must begin with"),
-        ("http://", "names no host"),
+        ("http://", "names no valid host"),
+        ("http://:80/x", "names no valid host"),
+        ("http://a..example/x", "names no valid host"),
+        (f"http://{'a' * 64}.example/x", "names no valid host"),
+        (f"http://{'a.' * 150}example/x", "names no valid host"),
+        ("http://a<b>.example/x", "names no valid host"),
+        ("http://m.example/" + "x" * 1000, "longer than 1000"),
         ("http://user:secret@m.example", "user name"),
         ("http://m.example/?x=1", "must end with the path"),
         ("http://m.example/a b", "blank"),
