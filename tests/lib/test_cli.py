@@ -230,6 +230,12 @@ def test_a_password_is_asked_for_twice(admin: Admin) -> None:
     assert [row["name"] for row in admin.rows("user", "list")] == ["bob"]
 
 
+def test_without_a_terminal_the_password_has_to_come_on_standard_input(admin: Admin) -> None:
+    assert "--password-stdin" in admin("user", "add", "bob").output
+    assert admin("user", "add", "bob").exit_code == 2
+    admin.ok("user", "add", "bob", "--password-stdin", stdin=f"{PASSWORD}\n")
+
+
 def test_a_password_is_never_printed(admin: Admin) -> None:
     assert PASSWORD not in admin.ok("user", "add", "bob", stdin=f"{PASSWORD}\n{PASSWORD}\n")
 
