@@ -26,7 +26,9 @@ DATABASE = [
     "email-validator>=2.2,<3",  # addresses that a mail server would accept
 ]
 REDIRECTOR = [
-    "gunicorn>=23,<28",  # the WSGI server that mm-redirector starts
+    "granian>=2.8,<2.9",  # the WSGI server that mm-redirector starts; its main loop is ours, so one minor version
+    "gunicorn>=23,<28",  # the one that it starts on demand: slower, plain Python
+    "prometheus_client>=0.22,<0.27",  # the text format of /metrics
     "maxminddb>=2.6,<4",  # MMDB files, memory-mapped by its C extension
     "jinja2>=3.1,<4",  # the page of /explain
     "iptocc>=3.3,<4",  # countries on a fresh machine, without an account or a download
@@ -56,7 +58,6 @@ TEST = [
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",  # both cores
     "hypothesis>=6.120,<7",  # hostile input
-    "granian>=2,<3",  # another WSGI server that the redirector is tried under
     "playwright>=1.49,<2",  # drives Debian's Chromium
     "ruff>=0.9",
     "mypy>=1.14",
@@ -120,7 +121,7 @@ setup(
             "mm-admin=mm_lib.cli.main:main",
             "mm-crawler=mm_crawler.cli:main",
             "mm-frontend=mm_frontend.wsgi:main",
-            "mm-redirector=mm_redirector.wsgi:main",
+            "mm-redirector=mm_redirector.server:main",
         ]
     },
 )

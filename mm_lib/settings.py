@@ -114,6 +114,7 @@ class RedirectorSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(3000, description="port to listen on")
     workers: int = Field(2, ge=1, description="processes; one per core")
+    server: Literal["granian", "gunicorn"] = Field("granian", description="what serves; gunicorn: slower, plain Python")
     trusted_proxies: int = Field(
         0, ge=0, le=10, description="reverse proxies in front that append to X-Forwarded-For; 0: the peer is the client"
     )
@@ -141,6 +142,10 @@ class RedirectorSettings(Section):
     fetch_max_bytes: int = Field(1 << 30, ge=1024, description="largest cache that is fetched")
     fetch_ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
     access_log: OptionalPath = Field(None, description="one line per answered repository request; none: not written")
+    access_log_format: Literal["classic", "json"] = Field(
+        "classic", description="classic: MirrorManager's line; json: every request, with ECS field names"
+    )
+    log_networks: bool = Field(False, description="log clients as their networks only (IPv4 /24, IPv6 /48)")
 
 
 class CrawlerSettings(Section):

@@ -1,34 +1,61 @@
-"""Settings -> store, geo, access log -> `application`; and `mm-redirector`, which serves it with gunicorn.
+"""Settings -> store, geo, access log, metrics -> `application`, and what one worker process needs around it.
 
-`mm_redirector.wsgi:application` is for any WSGI server. Nothing happens on import: the application is built when
-the name is first used, which is after a server has started its worker process, so that threads live where they serve.
+`mm_redirector.wsgi:application` is for any WSGI server; server.py is our own command. Nothing happens on import: the
+application is built when the name is first used, which is after a server has started its worker process, so that
+threads live where they serve.
 """
 
 from __future__ import annotations
 
-import logging
+import os
 import signal
 import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mm_lib import log
-from mm_lib.settings import Settings, SettingsError, load
+from mm_lib.settings import Settings, load
 from mm_redirector.access_log import AccessLog, ignore
 from mm_redirector.app import Application
 from mm_redirector.geo import GeoData
+from mm_redirector.index import Index
+from mm_redirector.metrics import Metrics, Sources
 from mm_redirector.settings import policy
 from mm_redirector.store import Store
 
 if TYPE_CHECKING:
-    import click
-
     application: Application
 
-THREADS = 4  # per worker, so that idle keep-alive connections do not keep others waiting
-KEEPALIVE = 75  # seconds; longer than the reverse proxies in front keep theirs, or they would meet closed connections
 
-logger = logging.getLogger(__name__)
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What runs in one process."""
+
+    application: Application
+    store: Store
+    metrics: Metrics
+    access_log: AccessLog | None
+
+    def start(self) -> None:
+        """Start the threads that work in the background, and read the cache."""
+        if self.access_log:
+            self.access_log.start()
+        self.store.start()
+        self.metrics.start()
+
+    def reopen_soon(self) -> None:
+        """Open the access log anew, if there is one."""
+        if self.access_log:
+            self.access_log.reopen_soon()
+
+    def close(self) -> None:
+        """Bring what was remembered to where it belongs. After the last answer."""
+        if self.access_log:
+            self.access_log.close()
+        self.metrics.close()
 
 
 def __getattr__(name: str) -> Application:
@@ -36,89 +63,74 @@ def __getattr__(name: str) -> Application:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = load()
     log.configure(settings.log)
-    globals()[name] = built = build(settings)
+    globals()[name] = built = start(settings, runtime_directory())
     return built
 
 
-def build(settings: Settings) -> Application:
-    """The application with everything it needs, its background thread started."""
+def runtime_directory() -> Path | None:
+    """Where systemd lets a service keep files for as long as it runs; the workers meet there to add up metrics."""
+    first = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(first) / "metrics" if first else None
+
+
+def start(settings: Settings, metrics_directory: Path | None) -> Application:
+    """Build, listen to signals, and see to it that the end of the process loses nothing."""
+    worker = build(settings, metrics_directory)
+    # Before the cache is read: a hang-up meanwhile must not go unheard.
+    on_signals({signal.SIGHUP: worker.store.reload_soon, signal.SIGUSR1: worker.reopen_soon})
+    worker.start()
+    # Not atexit: granian's workers are children of multiprocessing, which ends them without it.
+    Finalize(None, worker.close, exitpriority=1)
+    return worker.application
+
+
+def build(settings: Settings, metrics_directory: Path | None = None) -> Worker:
+    """Everything, not started yet."""
     chosen = settings.redirector
     geo = GeoData(settings.geo)
-    access_log = AccessLog(chosen.access_log) if chosen.access_log else None
-    watchers = [geo.refresh, *([access_log.refresh] if access_log else [])]
-    store = Store(settings.cache.file, chosen.reload_interval, policy(chosen), watchers)
-    store.start()
-    reload_on_hangup(store)
-    return Application(store.current, geo, policy(chosen), log=access_log.write if access_log else ignore)
+    store = Store(settings.cache.file, chosen.reload_interval, policy(chosen), [geo.refresh])
+    access_log = None
+    if chosen.access_log:
+        access_log = AccessLog(chosen.access_log, chosen.access_log_format, networks=chosen.log_networks)
+    metrics = Metrics(_sources(store, access_log), metrics_directory)
+    application = Application(
+        store.current,
+        geo,
+        policy(chosen),
+        log=access_log.write if access_log else ignore,
+        observe=metrics.observe,
+        exposition=metrics.exposition,
+    )
+    return Worker(application, store, metrics, access_log)
 
 
-def reload_on_hangup(store: Store) -> None:
-    """Let SIGHUP read the cache again, where this process may choose and has no other use for the signal."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, lambda _number, _frame: store.reload_soon())
+def _sources(store: Store, access_log: AccessLog | None) -> Sources:
+    def index() -> tuple[int, int] | None:
+        current = store.current()
+        return (current.generation, current.generated_at) if isinstance(current, Index) else None
+
+    return Sources(index=index, dropped=lambda: access_log.dropped if access_log else 0)
 
 
-def main() -> None:
-    """Entry point of mm-redirector."""
-    _command()()
+def on_signals(actions: Mapping[signal.Signals, Callable[[], None]]) -> None:
+    """Do these as well when the signals come, where this process may choose and does not ignore them.
 
+    To be called before other threads start. A thread waits for the signals, which all threads that start later leave to
+    it. With plain handlers, which only the main thread runs, one of two signals that come together may be given to
+    another thread; under granian the main thread then sleeps on, and the signal is late for ever.
+    """
+    previous = {number: signal.getsignal(number) for number in actions}
+    chosen = [number for number in actions if previous[number] is not signal.SIG_IGN]
+    if not chosen or threading.current_thread() is not threading.main_thread():
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, chosen)
 
-def _command() -> click.Command:
-    """The command line; click is loaded here, so that a redirector in another WSGI server does without it."""
-    import click
+    def wait() -> None:
+        while True:
+            number = signal.Signals(signal.sigwait(chosen))
+            actions[number]()
+            handler = previous[number]
+            if callable(handler):  # the WSGI server has a use for it too
+                handler(number, None)
 
-    @click.command(help=HELP)
-    @click.option("--config", type=click.Path(path_type=Path), help="The configuration file [default: $MM_CONFIG].")
-    @click.option("--host", help="Listen on this address instead of redirector.host.")
-    @click.option("--port", type=click.IntRange(1, 65535), help="Listen on this port instead of redirector.port.")
-    @click.option("--workers", type=click.IntRange(1), help="Run this many processes instead of redirector.workers.")
-    def command(config: Path | None, **overrides: Any) -> None:
-        try:
-            settings = load(config)
-        except SettingsError as error:
-            click.echo(f"Error: {error}", err=True)
-            raise SystemExit(2) from None
-        changes = {name: value for name, value in overrides.items() if value is not None}
-        redirector = settings.redirector.model_copy(update=changes)
-        serve(settings.model_copy(update={"redirector": redirector}))
-
-    return command
-
-
-HELP = """Answer /mirrorlist and /metalink from the published mirrorlist cache.
-
-A missing cache file is waited for: until it comes, requests are answered with 503. A new one is noticed by itself,
-and at once on SIGHUP.
-
-Example: mm-redirector --config /etc/mirrormanager/mirrormanager.toml --workers 4
-"""
-
-
-def serve(settings: Settings) -> None:
-    """Serve until a signal ends it."""
-    from gunicorn.app.base import BaseApplication
-
-    log.configure(settings.log)
-    chosen = settings.redirector
-    host = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-    options = {
-        "bind": [f"{host}:{chosen.port}"],
-        "workers": chosen.workers,
-        "worker_class": "gthread",
-        "threads": THREADS,
-        "keepalive": KEEPALIVE,
-        "control_socket_disable": True,  # nobody asked for a socket in the home directory
-    }
-
-    class Server(BaseApplication):  # type: ignore[misc]
-        def load_config(self) -> None:
-            for name, value in options.items():
-                if name in self.cfg.settings:  # not every release of gunicorn that we work with knows every option
-                    self.cfg.set(name, value)
-
-        def load(self) -> Application:
-            """Called in each worker, after the fork."""
-            return build(settings)
-
-    Server().run()
+    threading.Thread(target=wait, name="signals", daemon=True).start()

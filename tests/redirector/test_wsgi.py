@@ -22,7 +22,7 @@ from tests.redirector.world import world
 
 PATIENCE = 30.0  # seconds that a busy machine may need
 ROOT = Path(__file__).parents[2]
-MAIN = [sys.executable, "-c", "from mm_redirector.wsgi import main; main()"]
+MAIN = [sys.executable, "-c", "from mm_redirector.server import main; main()"]
 LIST = "/mirrorlist?repo=fedora-44&arch=x86_64"
 
 
