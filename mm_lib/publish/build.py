@@ -7,18 +7,32 @@ host set per directory, and intern the sets.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pyroaring import BitMap
 
-from mm_lib.cache.schema import MAX_BANDWIDTH, MIN_BANDWIDTH, Category, FileDetail, Host, MirrorlistCache
-from mm_lib.publish.rows import CarriedRow, DirectoryRow, FileRow, HostRow, Rows
-from mm_lib.rules import urls
+from mm_lib.cache.schema import (
+    MAX_BANDWIDTH,
+    MIN_BANDWIDTH,
+    Absent,
+    Category,
+    Factors,
+    FileDetail,
+    Host,
+    MirrorlistCache,
+)
+from mm_lib.model.base import State
+from mm_lib.model.state import Health
+from mm_lib.publish.rows import CarriedRow, CategoryRow, DirectoryRow, FileRow, HostRow, Rows
+from mm_lib.rules import urls, weights
 from mm_lib.rules.netblocks import parse_netblock, parse_network
+from mm_lib.settings import WeightsSettings
 
 Resolver = Callable[[str], Iterable[str]]
 Files = dict[str, tuple[FileDetail, ...]]
+
+DEFAULT_WEIGHTS = WeightsSettings()
 
 
 @dataclass
@@ -29,29 +43,77 @@ class Built:
     warnings: list[str] = field(default_factory=list)
 
 
-def build(rows: Rows, now: int, generation: int, resolve: Resolver) -> Built:
+@dataclass(frozen=True)
+class Registry:
+    """What is looked up again and again while a cache is built."""
+
+    rows: Rows
+    now: int
+    weights: WeightsSettings
+    hosts: dict[int, HostRow]  # by id, all of them
+    urls: dict[int, tuple[str, ...]]  # host category -> its public URLs
+    numbers: dict[int, int]  # host id -> its number in the cache
+    carried: dict[int, list[CarriedRow]]  # category -> who carries it, also those that are not served
+
+    def reason(self, row: CarriedRow) -> str:
+        """Why a host is not in the cache for a category: one of ABSENCES, "" if it is."""
+        host = self.hosts[row.host_id]
+        if host.site_state is not State.ACTIVE:
+            return "site-disabled"
+        if host.state is not State.ACTIVE:
+            return host.state.value
+        # A host that could not be reached leaves the cache at once; its bitmap waits for its return.
+        if row.health is Health.QUARANTINED and not row.always_up_to_date:
+            return "quarantined"
+        if row.id not in self.urls:
+            return "no-url"
+        return "embargoed" if host.country in self.rows.embargoed else ""
+
+    def served(self, category: int) -> list[CarriedRow]:
+        """Who carries a category and is in the cache for it."""
+        return [row for row in self.carried[category] if not self.reason(row)]
+
+
+def build(
+    rows: Rows, now: int, generation: int, resolve: Resolver, settings: WeightsSettings = DEFAULT_WEIGHTS
+) -> Built:
     """The cache of this moment. `now` is in Unix seconds; `resolve` gives a DNS name's addresses, none if unknown."""
-    urls_of = _public_urls(rows.urls)
-    served = {row.host_id for row in rows.carried if row.id in urls_of}
-    embargoed = set(rows.embargoed)
-    hosts = [row for row in rows.hosts if row.id in served and row.country not in embargoed]
-    number = {row.id: position for position, row in enumerate(hosts)}
-    carried = [row for row in rows.carried if row.host_id in number and row.id in urls_of]
+    registry = _registry(rows, now, settings)
+    hosts = [registry.hosts[id_] for id_ in registry.numbers]
     cache = MirrorlistCache(
         generated_at=now,
         generation=generation,
         hosts=_hosts(hosts, rows.countries),
         repository_redirects=rows.redirects,
-        asn_hosts=_asn_hosts(rows, hosts, number),
+        location_hosts=_location_hosts(rows, registry.numbers),
+        asn_hosts=_asn_hosts(rows, hosts, registry.numbers),
         country_continents=rows.continents,
         netblock_countries=rows.netblock_countries,
-        embargoed_countries=sorted(embargoed),
+        embargoed_countries=sorted(rows.embargoed),
     )
     built = Built(cache)
-    _add_categories(built.cache, rows, carried, number, urls_of)
+    _add_categories(cache, registry)
     _add_repositories(built, rows)
-    _add_netblocks(built, rows.netblocks, number, resolve)
+    _add_netblocks(built, rows.netblocks, registry.numbers, resolve)
     return built
+
+
+def _registry(rows: Rows, now: int, settings: WeightsSettings) -> Registry:
+    carried: dict[int, list[CarriedRow]] = defaultdict(list)
+    for row in rows.carried:
+        carried[row.category_id].append(row)
+    hosts = {row.id: row for row in rows.hosts}
+    registry = Registry(rows, now, settings, hosts, _public_urls(rows.urls), {}, carried)
+    served = {row.host_id for row in rows.carried if not registry.reason(row)}
+    for host in sorted((hosts[id_] for id_ in served), key=lambda host: _place(host, rows.continents)):
+        registry.numbers[host.id] = len(registry.numbers)
+    return registry
+
+
+def _place(host: HostRow, continents: Mapping[str, str]) -> tuple[str, str, int]:
+    """Neighbours on the map get neighbouring numbers."""
+    country = host.country or ""
+    return continents.get(country, ""), country, host.id
 
 
 def _public_urls(rows: Iterable[tuple[int, str]]) -> dict[int, tuple[str, ...]]:
@@ -71,78 +133,133 @@ def _hosts(rows: Iterable[HostRow], countries: Iterable[tuple[int, str, str]]) -
             name=row.name,
             site=row.site,
             country=row.country or "",
-            bandwidth=min(max(row.bandwidth_mbps, MIN_BANDWIDTH), MAX_BANDWIDTH),
+            bandwidth=_bandwidth(row),
             private=bool(row.private),
             max_connections=row.max_connections,
             latitude=row.latitude,
             longitude=row.longitude,
             allowed_countries=tuple(listed[row.id, "allowed"]),
             extra_countries=tuple(listed[row.id, "extra"]),
+            ipv4=row.ipv4,
+            ipv6=row.ipv6,
         )
         for row in rows
     ]
 
 
-def _asn_hosts(rows: Rows, hosts: Iterable[HostRow], number: Mapping[int, int]) -> dict[int, int]:
+def _asn_hosts(rows: Rows, hosts: Iterable[HostRow], numbers: Mapping[int, int]) -> dict[int, int]:
     """Own ASNs count where the owner wants their clients, peers' always: they were named for that."""
     wants_own = {row.id for row in hosts if row.asn_clients}
     masks: dict[int, int] = defaultdict(int)
     for host, asn, kind in rows.asns:
-        if host in number and (kind == "peer" or host in wants_own):
-            masks[asn] |= 1 << number[host]
+        if host in numbers and (kind == "peer" or host in wants_own):
+            masks[asn] |= 1 << numbers[host]
     return dict(masks)
 
 
-def _add_categories(
-    cache: MirrorlistCache,
-    rows: Rows,
-    carried: Iterable[CarriedRow],
-    number: Mapping[int, int],
-    urls_of: Mapping[int, tuple[str, ...]],
-) -> None:
-    directories: dict[int, list[DirectoryRow]] = defaultdict(list)
-    for row in rows.directories:
-        directories[row.category_id].append(row)
-    carriers: dict[int, list[CarriedRow]] = defaultdict(list)
-    for carrier in carried:
-        carriers[carrier.category_id].append(carrier)
-    exclusive = _exclusive(rows.exclusive, number)
-    files = _files(rows)
-    interned: dict[int, int] = {}
-    for category in rows.categories:
-        masks = directory_masks(
-            directories[category.id], [(number[row.host_id], row) for row in carriers[category.id]], exclusive
-        )
-        cache.categories.append(
-            Category(
-                name=category.name,
-                topdir=category.topdir,
-                urls={number[row.host_id]: urls_of[row.id] for row in carriers[category.id]},
-                directories={path: interned.setdefault(mask, len(interned)) for path, mask in masks.items()},
-                files=files.get(category.id, {}),
-            )
-        )
-    cache.masks = list(interned)
+def _location_hosts(rows: Rows, numbers: Mapping[int, int]) -> dict[str, int]:
+    masks: dict[str, int] = defaultdict(int)
+    for location, host in rows.locations:
+        masks[location] |= 1 << numbers[host] if host is not None and host in numbers else 0
+    return dict(masks)
 
 
-def _exclusive(rows: Iterable[tuple[int, int]], number: Mapping[int, int]) -> dict[int, int]:
-    """Directory id -> the only hosts that may serve it."""
+def _add_categories(cache: MirrorlistCache, registry: Registry) -> None:
+    files = _files(registry.rows.files)
+    positions = Positions()
+    for category in registry.rows.categories:
+        cache.categories.append(_category(registry, category, positions, files.get(category.id, {})))
+    cache.masks = list(positions)
+
+
+class Positions(dict[int, int]):
+    """Mask -> its position; a mask that is not known gets the next one."""
+
+    def __missing__(self, mask: int) -> int:
+        self[mask] = position = len(self)
+        return position
+
+
+def _category(registry: Registry, category: CategoryRow, positions: Positions, files: Files) -> Category:
+    served, numbers = registry.served(category.id), registry.numbers
+    reserved, paths = _reserved(registry, category.id)
+    carried = [(numbers[row.host_id], row) for row in served]
+    masks = directory_masks(registry.rows.directories(category.id), carried, reserved)
+    return Category(
+        name=category.name,
+        topdir=category.topdir,
+        urls={number: registry.urls[row.id] for number, row in carried},
+        directories={path: positions[mask] for path, mask in masks},
+        files=files,
+        factors=_factors(registry, served),
+        always_up_to_date=sum(1 << number for number, row in carried if row.always_up_to_date),
+        reserved={path: reserved[directory] for directory, path in paths.items()},
+        absent=_absent(registry, category.id),
+    )
+
+
+def _reserved(registry: Registry, category: int) -> tuple[dict[int, int], dict[int, str]]:
+    """Directory id -> the only hosts that may serve it, and directory id -> path."""
     masks: dict[int, int] = defaultdict(int)
-    for directory, host in rows:
-        masks[directory] |= 1 << number[host] if host in number else 0
-    return dict(masks)
+    paths: dict[int, str] = {}
+    for row in registry.rows.reserved:
+        if row.category_id == category:
+            paths[row.directory_id] = row.path
+            masks[row.directory_id] |= 1 << registry.numbers[row.host_id] if row.host_id in registry.numbers else 0
+    return dict(masks), paths
+
+
+def _absent(registry: Registry, category: int) -> list[Absent]:
+    """The public hosts that carry a category and are not served, by name. Private ones are nobody's business."""
+    return sorted(
+        Absent(registry.hosts[row.host_id].name, reason)
+        for row in registry.carried[category]
+        if not registry.hosts[row.host_id].private and (reason := registry.reason(row))
+    )
+
+
+def _factors(registry: Registry, served: Iterable[CarriedRow]) -> dict[int, Factors]:
+    """Host number -> what its bandwidth is multiplied by, for those that are held down."""
+    settings, rows = registry.weights, {registry.numbers[row.host_id]: row for row in served}
+    health = {number: _health(row, settings) for number, row in rows.items()}
+    hosts = {number: registry.hosts[row.host_id] for number, row in rows.items()}
+    ages = {number: registry.now - max(row.since, hosts[number].since) for number, row in rows.items()}
+    starting = weights.slow_start(ages, settings.slow_start_hours * 3600, settings.slow_start_floor)
+    countries: dict[str, dict[int, float]] = defaultdict(dict)
+    for number, host in hosts.items():
+        if host.country and not host.private:  # private hosts serve their own networks, not the country
+            countries[host.country][number] = _bandwidth(host) * health[number] * starting[number]
+    share = dict.fromkeys(rows, 1.0)
+    for country in countries.values():
+        share |= weights.shares(country, settings.max_share, settings.share_floor)
+    found = {number: Factors(health[number], starting[number], share[number]) for number in rows}
+    return {number: factors for number, factors in found.items() if factors != Factors()}
+
+
+def _health(row: CarriedRow, settings: WeightsSettings) -> float:
+    if row.always_up_to_date:  # a crawl has no say in whether it is served
+        return 1.0
+    return {Health.SUSPECT: settings.suspect, Health.PROBATION: settings.probation}.get(row.health, 1.0)
 
 
 def directory_masks(
-    directories: Iterable[DirectoryRow], carried: Iterable[tuple[int, CarriedRow]], exclusive: Mapping[int, int]
-) -> dict[str, int]:
-    """Path -> mask of the hosts that have it up to date.
+    directories: Iterable[DirectoryRow], carried: Iterable[tuple[int, CarriedRow]], reserved: Mapping[int, int]
+) -> Iterator[tuple[str, int]]:
+    """(path, mask of the hosts that have it up to date) of each directory.
 
     Most hosts have nearly everything or nearly nothing, so each is stated by its exceptions: a host with more
     than half of the directories stands in `common`, and only the directories where it differs are touched.
     """
     rows = list(directories)
-    everything = BitMap(row.id for row in rows)
+    common, exceptions = _exceptions(BitMap(row.id for row in rows), carried)
+    for row in rows:
+        # What nobody may read on the master, no mirror can have.
+        mask = (common ^ exceptions.get(row.id, 0)) & reserved.get(row.id, -1) if row.readable else 0
+        yield row.path, mask
+
+
+def _exceptions(everything: BitMap, carried: Iterable[tuple[int, CarriedRow]]) -> tuple[int, dict[int, int]]:
+    """The hosts that have most directories, and per directory id the hosts for which the contrary is so."""
     common = 0
     exceptions: dict[int, int] = defaultdict(int)
     for host, row in carried:
@@ -155,20 +272,15 @@ def directory_masks(
             common |= 1 << host
         for directory in min(has, lacks, key=len):
             exceptions[directory] ^= 1 << host
-    # What nobody may read on the master, no mirror can have.
-    return {
-        row.path: (common ^ exceptions.get(row.id, 0)) & exclusive.get(row.id, -1) if row.readable else 0
-        for row in rows
-    }
+    return common, exceptions
 
 
-def _files(rows: Rows) -> dict[int, Files]:
+def _files(rows: Iterable[FileRow]) -> dict[int, Files]:
     """Category id -> full path of the file -> versions, newest first."""
-    place = {row.id: (row.category_id, row.path) for row in rows.directories}
     found: dict[int, dict[str, list[FileDetail]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows.files:
-        category, path = place[row.directory_id]
-        found[category][f"{path}/{row.filename}" if path else row.filename].append(_detail(row))
+    for row in rows:
+        path = f"{row.directory}/{row.filename}" if row.directory else row.filename
+        found[row.category_id][path].append(_detail(row))
     return {category: {path: tuple(details) for path, details in files.items()} for category, files in found.items()}
 
 
@@ -176,32 +288,35 @@ def _detail(row: FileRow) -> FileDetail:
     return FileDetail(row.timestamp, row.size, row.md5 or "", row.sha1 or "", row.sha256 or "", row.sha512 or "")
 
 
+def _bandwidth(row: HostRow) -> int:
+    return min(max(row.bandwidth_mbps, MIN_BANDWIDTH), MAX_BANDWIDTH)
+
+
 def _add_repositories(built: Built, rows: Rows) -> None:
     position = {row.id: index for index, row in enumerate(rows.categories)}
-    place = {row.id: (position[row.category_id], row.path) for row in rows.directories}
     for repository in rows.repositories:
         key = (repository.prefix, repository.arch)
         if not repository.enabled:
             built.cache.disabled_repositories.append(key)
-        elif repository.directory_id is not None:
-            category, path = place[repository.directory_id]
+        elif repository.category_id is not None and repository.directory is not None:
+            category, path = position[repository.category_id], repository.directory
             built.cache.repositories[key] = (category, path)
             if not built.cache.masks[built.cache.categories[category].directories[path]]:
                 built.warnings.append(f"no mirror carries {repository.prefix} ({repository.arch}), {path}")
 
 
 def _add_netblocks(
-    built: Built, netblocks: Iterable[tuple[int, str]], number: Mapping[int, int], resolve: Resolver
+    built: Built, netblocks: Iterable[tuple[int, str]], numbers: Mapping[int, int], resolve: Resolver
 ) -> None:
     masks: dict[str, int] = defaultdict(int)
     for host, text in netblocks:
-        if host not in number:
+        if host not in numbers:
             continue
         networks = _networks(text, resolve)
         if not networks:
-            built.warnings.append(f"{built.cache.hosts[number[host]].name}: netblock {text} has no address")
+            built.warnings.append(f"{built.cache.hosts[numbers[host]].name}: netblock {text} has no address")
         for network in networks:
-            masks[network] |= 1 << number[host]
+            masks[network] |= 1 << numbers[host]
     built.cache.netblock_hosts = dict(masks)
 
 

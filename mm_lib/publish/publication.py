@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from mm_lib.cache import codec, file, signature
 from mm_lib.cache.schema import MirrorlistCache
 from mm_lib.publish import rows
-from mm_lib.publish.build import build
+from mm_lib.publish.build import DEFAULT_WEIGHTS, build
 from mm_lib.rules.netblocks import parse_netblock
 from mm_lib.services.errors import ServiceError
 from mm_lib.settings import WeightsSettings
@@ -62,7 +62,7 @@ def publish(
     path: Path,
     force: bool = False,
     signing_key: Ed25519PrivateKey | None = None,
-    weights: WeightsSettings = WeightsSettings(),
+    weights: WeightsSettings = DEFAULT_WEIGHTS,
 ) -> Published:
     """Build the cache and replace the file. Raises CacheShrank, CacheError, OSError; then the old file stands."""
     found = rows.read(session)

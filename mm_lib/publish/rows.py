@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.base import State
@@ -18,15 +20,22 @@ from mm_lib.model.hosts import (
     HostCategory,
     HostCategoryUrl,
     HostCountry,
+    HostLocation,
     HostNetblock,
+    Location,
 )
 from mm_lib.model.sites import Site
-from mm_lib.model.state import Health, HostCategoryHealth, HostCategoryState
+from mm_lib.model.state import Health, HealthChange, HostCategoryHealth, HostCategoryState
 from mm_lib.services.geography import effective_continents
+
+_STREAMED = {"yield_per": 10_000}
+
+
+_STREAMED = {"yield_per": 10_000}
 
 
 class HostRow(NamedTuple):
-    """An active host of an active site."""
+    """A host of a site, switched on or not."""
 
     id: int
     name: str
@@ -38,6 +47,11 @@ class HostRow(NamedTuple):
     max_connections: int
     latitude: float | None
     longitude: float | None
+    ipv4: bool | None = None
+    ipv6: bool | None = None
+    state: State = State.ACTIVE
+    site_state: State = State.ACTIVE
+    since: int = 0  # Unix seconds of the last time that it or its site was switched on
 
 
 class CarriedRow(NamedTuple):
@@ -48,6 +62,8 @@ class CarriedRow(NamedTuple):
     category_id: int
     always_up_to_date: bool
     up_to_date: bytes | None
+    health: Health = Health.ACTIVE
+    since: int = 0  # Unix seconds since when it carries it, or has it back after an outage
 
 
 class CategoryRow(NamedTuple):
@@ -62,7 +78,6 @@ class DirectoryRow(NamedTuple):
     """A directory of the master."""
 
     id: int
-    category_id: int
     path: str
     readable: bool
 
@@ -70,7 +85,8 @@ class DirectoryRow(NamedTuple):
 class FileRow(NamedTuple):
     """One version of an important file; rows come newest first."""
 
-    directory_id: int
+    category_id: int
+    directory: str
     filename: str
     timestamp: int
     size: int
@@ -85,8 +101,18 @@ class RepositoryRow(NamedTuple):
 
     prefix: str
     arch: str
-    directory_id: int | None
+    category_id: int | None
+    directory: str | None
     enabled: bool
+
+
+class ReservedRow(NamedTuple):
+    """A directory that only some hosts may serve, with one of them."""
+
+    category_id: int
+    directory_id: int
+    path: str
+    host_id: int
 
 
 @dataclass
@@ -97,14 +123,15 @@ class Rows:
     categories: list[CategoryRow]
     carried: list[CarriedRow]
     urls: list[tuple[int, str]]  # (host category, public URL)
-    directories: list[DirectoryRow]
+    directories: Callable[[int], Iterable[DirectoryRow]]  # of a category; there are too many to hold them all
     files: list[FileRow]
     repositories: list[RepositoryRow]
     redirects: dict[str, str] = field(default_factory=dict)
     netblocks: list[tuple[int, str]] = field(default_factory=list)  # (host, CIDR or DNS name)
     asns: list[tuple[int, int, str]] = field(default_factory=list)  # (host, ASN, "own" or "peer")
     countries: list[tuple[int, str, str]] = field(default_factory=list)  # (host, country, "extra" or "allowed")
-    exclusive: list[tuple[int, int]] = field(default_factory=list)  # (directory, host)
+    reserved: list[ReservedRow] = field(default_factory=list)
+    locations: list[tuple[str, int | None]] = field(default_factory=list)  # (location group, host; None: it is empty)
     continents: dict[str, str] = field(default_factory=dict)
     netblock_countries: dict[str, str] = field(default_factory=dict)
     embargoed: list[str] = field(default_factory=list)
@@ -115,16 +142,17 @@ def read(session: Session) -> Rows:
     return Rows(
         hosts=_hosts(session),
         categories=[CategoryRow(*row) for row in session.execute(_CATEGORIES)],
-        carried=[CarriedRow(*row) for row in session.execute(_CARRIED)],
+        carried=list(_carried(session)),
         urls=[(carried, url) for carried, url in session.execute(_URLS)],
-        directories=[DirectoryRow(*row) for row in session.execute(_DIRECTORIES)],
-        files=[FileRow(*row) for row in session.execute(_FILES)],
+        directories=lambda category: _directories(session, category),
+        files=[FileRow._make(row) for row in session.execute(_FILES)],
         repositories=[RepositoryRow._make(row) for row in session.execute(_REPOSITORIES)],
         redirects=dict(session.execute(_REDIRECTS).all()),
         netblocks=[(host, netblock) for host, netblock in session.execute(_NETBLOCKS)],
         asns=[(host, asn, kind.value) for host, asn, kind in session.execute(_ASNS)],
         countries=[(host, country, kind.value) for host, country, kind in session.execute(_COUNTRIES)],
-        exclusive=[(directory, host) for directory, host in session.execute(_EXCLUSIVE)],
+        reserved=[ReservedRow._make(row) for row in session.execute(_RESERVED)],
+        locations=[(location, host) for location, host in session.execute(_LOCATIONS)],
         continents=effective_continents(session),
         netblock_countries=dict(session.execute(_NETBLOCK_COUNTRIES).all()),
         embargoed=list(session.scalars(select(EmbargoedCountry.country).order_by(EmbargoedCountry.country))),
@@ -144,16 +172,39 @@ def _hosts(session: Session) -> list[HostRow]:
             Host.max_connections,
             Host.latitude,
             Host.longitude,
+            Host.has_ipv4,
+            Host.has_ipv6,
+            Host.state,
+            Site.state,
+            Host.state_since.label("of_host"),
+            Site.state_since.label("of_site"),
         )
         .join(Site)
-        .where(Host.state == State.ACTIVE, Site.state == State.ACTIVE)
         .order_by(Host.id)
     )
-    return [HostRow._make(row) for row in session.execute(query)]
+    return [HostRow._make((*row[:-2], _latest(row.of_host, row.of_site))) for row in session.execute(query)]
 
 
 _CATEGORIES = select(Category.id, Category.name, Category.topdir).order_by(Category.id)
-# A host-category that could not be reached leaves the cache at once; its bitmap waits for its return.
+
+
+def _carried(session: Session) -> Iterator[CarriedRow]:
+    returned = dict(session.execute(_RETURNS).all())
+    for *values, health, created in session.execute(_CARRIED):
+        since = _latest(created, returned.get(values[0]))
+        yield CarriedRow(*values, health=health or Health.ACTIVE, since=since)
+
+
+def _latest(*times: datetime | None) -> int:
+    """Unix seconds."""
+    return int(max(time.timestamp() for time in times if time))
+
+
+def _directories(session: Session, category: int) -> Iterator[DirectoryRow]:
+    rows = session.execute(_DIRECTORIES.where(Directory.category_id == category), execution_options=_STREAMED)
+    return map(DirectoryRow._make, rows)
+
+
 _CARRIED = (
     select(
         HostCategory.id,
@@ -161,35 +212,76 @@ _CARRIED = (
         HostCategory.category_id,
         HostCategory.always_up_to_date,
         HostCategoryState.up_to_date,
+        HostCategoryHealth.health,
+        HostCategory.created_at,
     )
     .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
     .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
-    .where(
-        HostCategory.always_up_to_date
-        | HostCategoryHealth.health.is_(None)
-        | (HostCategoryHealth.health != Health.QUARANTINED)
-    )
     .order_by(HostCategory.id)
+)
+_OUTAGES = (
+    select(HealthChange.host_category_id, func.max(HealthChange.at).label("at"))
+    .where(HealthChange.health == Health.QUARANTINED)
+    .group_by(HealthChange.host_category_id)
+    .subquery()
+)
+_RETURNS = (
+    select(HealthChange.host_category_id, func.min(HealthChange.at))
+    .join(_OUTAGES, HealthChange.host_category_id == _OUTAGES.c.host_category_id)
+    .where(HealthChange.at > _OUTAGES.c.at, HealthChange.health.in_((Health.ACTIVE, Health.PROBATION)))
+    .group_by(HealthChange.host_category_id)
+)
+_CARRIED = (
+    select(
+        HostCategory.id,
+        HostCategory.host_id,
+        HostCategory.category_id,
+        HostCategory.always_up_to_date,
+        HostCategoryState.up_to_date,
+        HostCategoryHealth.health,
+        HostCategory.created_at,
+    )
+    .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
+    .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
+    .order_by(HostCategory.id)
+)
+_OUTAGES = (
+    select(HealthChange.host_category_id, func.max(HealthChange.at).label("at"))
+    .where(HealthChange.health == Health.QUARANTINED)
+    .group_by(HealthChange.host_category_id)
+    .subquery()
+)
+_RETURNS = (
+    select(HealthChange.host_category_id, func.min(HealthChange.at))
+    .join(_OUTAGES, HealthChange.host_category_id == _OUTAGES.c.host_category_id)
+    .where(HealthChange.at > _OUTAGES.c.at, HealthChange.health.in_((Health.ACTIVE, Health.PROBATION)))
+    .group_by(HealthChange.host_category_id)
 )
 _URLS = (
     select(HostCategoryUrl.host_category_id, HostCategoryUrl.url)
     .where(HostCategoryUrl.private.is_(False))
     .order_by(HostCategoryUrl.id)
 )
-_DIRECTORIES = select(Directory.id, Directory.category_id, Directory.path, Directory.readable).order_by(Directory.path)
-_FILES = select(
-    FileDetail.directory_id,
-    FileDetail.filename,
-    FileDetail.timestamp,
-    FileDetail.size,
-    FileDetail.md5,
-    FileDetail.sha1,
-    FileDetail.sha256,
-    FileDetail.sha512,
-).order_by(FileDetail.directory_id, FileDetail.filename, FileDetail.timestamp.desc(), FileDetail.id.desc())
+_DIRECTORIES = select(Directory.id, Directory.path, Directory.readable).order_by(Directory.path)
+_FILES = (
+    select(
+        Directory.category_id,
+        Directory.path,
+        FileDetail.filename,
+        FileDetail.timestamp,
+        FileDetail.size,
+        FileDetail.md5,
+        FileDetail.sha1,
+        FileDetail.sha256,
+        FileDetail.sha512,
+    )
+    .join(Directory, FileDetail.directory_id == Directory.id)
+    .order_by(FileDetail.directory_id, FileDetail.filename, FileDetail.timestamp.desc(), FileDetail.id.desc())
+)
 _REPOSITORIES = (
-    select(Repository.prefix, Arch.name, Repository.directory_id, Repository.enabled)
-    .join(Arch)
+    select(Repository.prefix, Arch.name, Directory.category_id, Directory.path, Repository.enabled)
+    .join(Arch, Repository.arch_id == Arch.id)
+    .outerjoin(Directory, Repository.directory_id == Directory.id)
     .where(Repository.prefix.is_not(None))
     .order_by(Repository.prefix, Arch.name)
 )
@@ -197,5 +289,14 @@ _REDIRECTS = select(RepositoryRedirect.from_prefix, RepositoryRedirect.to_prefix
 _NETBLOCKS = select(HostNetblock.host_id, HostNetblock.netblock).order_by(HostNetblock.id)
 _ASNS = select(HostAsn.host_id, HostAsn.asn, HostAsn.kind).order_by(HostAsn.id)
 _COUNTRIES = select(HostCountry.host_id, HostCountry.country, HostCountry.kind).order_by(HostCountry.country)
-_EXCLUSIVE = select(DirectoryHost.directory_id, DirectoryHost.host_id)
+_RESERVED = (
+    select(Directory.category_id, Directory.id, Directory.path, DirectoryHost.host_id)
+    .join(Directory, DirectoryHost.directory_id == Directory.id)
+    .order_by(Directory.path)
+)
+_LOCATIONS = (
+    select(Location.name, HostLocation.host_id)
+    .outerjoin(HostLocation, HostLocation.location_id == Location.id)
+    .order_by(Location.name)
+)
 _NETBLOCK_COUNTRIES = select(NetblockCountry.netblock, NetblockCountry.country)

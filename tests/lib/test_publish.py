@@ -256,7 +256,7 @@ def test_nobody_serves_what_cannot_be_read_on_the_master(session: Session) -> No
 
 def test_masks_equal_the_obvious_way_to_make_them() -> None:
     """The exceptions trick against one loop per host and directory."""
-    directories = [DirectoryRow(number, 1, f"d{number}", True) for number in range(50)]
+    directories = [DirectoryRow(number, f"d{number}", True) for number in range(50)]
     bitmaps = [BitMap(n for n in range(50) if (n * 7 + host) % (host + 2)) for host in range(12)] + [
         BitMap(),
         BitMap(range(50)),
@@ -265,7 +265,7 @@ def test_masks_equal_the_obvious_way_to_make_them() -> None:
     expected = {
         row.path: sum(1 << host for host, bitmap in enumerate(bitmaps) if row.id in bitmap) for row in directories
     }
-    assert directory_masks(directories, carried, {}) == expected
+    assert dict(directory_masks(directories, carried, {})) == expected
 
 
 def test_publishing_writes_a_file_that_can_be_read_back(session: Session, tmp_path: Path) -> None:
