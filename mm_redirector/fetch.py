@@ -11,7 +11,6 @@ import fcntl
 import json
 import logging
 import random
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,6 @@ from mm_lib.cache import codec, file, signature
 from mm_lib.settings import Settings
 
 if TYPE_CHECKING:
-    import click
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from urllib3 import BaseHTTPResponse, PoolManager
 
@@ -264,7 +262,9 @@ class Fetcher:
 
 
 def _client(ca_file: Path | None, timeout: float) -> PoolManager:
-    import urllib3  # here: the server's main process imports this module without ever fetching
+    import ssl  # here, with the next: what a server's main process loads stays in the memory of its workers
+
+    import urllib3
 
     try:
         context = ssl.create_default_context(cafile=ca_file)
@@ -409,43 +409,25 @@ def start_fetching(settings: Settings, on_result: OnResult = ignore) -> Fetching
     return Fetching(settings, on_result)
 
 
-def fetch_command() -> click.Command:
-    """`mm-redirector fetch`; click is loaded here, so that a server does without it."""
-    import click
+def once(settings: Settings) -> int:
+    """`mm-redirector fetch`, for a timer or cron: says in one line what happened, and returns the exit code.
 
-    @click.command("fetch", help=HELP)
-    @click.option("--config", type=click.Path(path_type=Path), help="The configuration file [default: $MM_CONFIG].")
-    def command(config: Path | None) -> None:
-        from mm_lib.settings import SettingsError, load
-
-        try:
-            settings = load(config)
-        except SettingsError as error:
-            click.echo(f"Error: {error}", err=True)
-            raise SystemExit(2) from None
-        log.configure(settings.log)
-        outcome = fetch(settings)
-        good = outcome.result in GOOD
-        click.echo(outcome.message if good else f"Error: {outcome.message}", err=not good)
-        raise SystemExit(0 if good else 2 if outcome.result is Result.MISCONFIGURED else 1)
-
-    return command
-
-
-HELP = """Fetch the mirrorlist cache once, for a timer or cron; running redirectors take it up by themselves.
-
-It is asked for at redirector.cache_urls, in their order. Exit codes: 0 there is a good file, 1 no URL had one (the
-file in place stays), 2 wrong settings.
-
-Example: mm-redirector fetch --config /etc/mirrormanager/mirrormanager.toml
-"""
+    0: there is a good file; 1: no URL had one, and the file in place stays; 2: the settings are wrong.
+    """
+    log.configure(settings.log)
+    outcome = fetch(settings)
+    if outcome.result in GOOD:
+        sys.stdout.write(f"{outcome.message}\n")
+        return 0
+    sys.stderr.write(f"Error: {outcome.message}\n")
+    return 2 if outcome.result is Result.MISCONFIGURED else 1
 
 
 def _child_main() -> None:
     """Fetch once for `Fetching`: settings come in, results go out; the log goes where that of the server goes."""
     settings = Settings.model_validate_json(sys.stdin.read())
     log.configure(settings.log)
-    outcome = fetch(settings, lambda result: print(result, flush=True))  # noqa: T201
+    outcome = fetch(settings, lambda result: print(result, flush=True))  # noqa: T201 # the parent reads it
     if outcome.result not in GOOD:
         logger.error("the mirrorlist cache was not fetched, the one in place stays: %s", outcome.message)
 

@@ -21,7 +21,6 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from mm_lib.cache import codec, file, signature
 from mm_lib.settings import CacheSettings, LogSettings, RedirectorSettings, Settings
@@ -535,37 +534,37 @@ def test_urls_may_come_from_an_environment_variable() -> None:
 # The command
 
 
-def command(place: Place, *urls: str) -> tuple[int, str, str]:
-    """Its exit code, what it printed, and the last line of what it complained about."""
-    config = place.folder / "mirrormanager.toml"
-    config.write_text(f"[redirector]\ncache_urls = {json.dumps(urls)}\n")
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def _logging_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    try:
-        result = CliRunner().invoke(fetching.fetch_command(), ["--config", str(config)])
-    finally:
-        root.handlers[:], root.level = handlers, level
-    return result.exit_code, result.stdout, "".join(result.stderr.splitlines()[-1:])
+    yield
+    root.handlers[:], root.level = handlers, level
 
 
-def test_the_command_says_in_one_line_what_it_did(place: Place, origin: Origin) -> None:
+@pytest.mark.usefixtures("_logging_as_it_was")
+def test_the_command_says_in_one_line_what_it_did(place: Place, origin: Origin, capsys: Captured) -> None:
     origin.publish(5)
-    code, text, _ = command(place, origin.url)
-    assert (code, text) == (0, f"fetched generation 5, {len(content(5)):,} bytes, from {origin.url}\n")
-    code, text, _ = command(place, origin.url)
-    assert (code, text) == (0, f"{place.file} is what {origin.url} has\n")
+    assert [fetching.once(place.settings(origin.url)), fetching.once(place.settings(origin.url))] == [0, 0]
+    first = f"fetched generation 5, {len(content(5)):,} bytes, from {origin.url}"
+    assert capsys.readouterr().out.splitlines() == [first, f"{place.file} is what {origin.url} has"]
 
 
-def test_the_command_fails_when_no_url_has_a_good_file(place: Place) -> None:
-    code, text, complaint = command(place, dead())
-    assert (code, text) == (1, "")
-    assert complaint.startswith("Error: http://127.0.0.1:")
+@pytest.mark.usefixtures("_logging_as_it_was")
+def test_the_command_fails_when_no_url_has_a_good_file(place: Place, capsys: Captured) -> None:
+    assert fetching.once(place.settings(dead())) == 1
+    heard = capsys.readouterr()
+    assert heard.out == ""
+    assert heard.err.splitlines()[-1].startswith("Error: http://127.0.0.1:")
 
 
-@pytest.mark.parametrize("urls", [(), ("gopher://a/b",)])
-def test_the_command_ends_with_2_for_wrong_settings(place: Place, urls: tuple[str, ...]) -> None:
-    code, _, complaint = command(place, *urls)
-    assert (code, "redirector.cache_urls" in complaint) == (2, True)
+@pytest.mark.usefixtures("_logging_as_it_was")
+def test_the_command_ends_with_2_for_wrong_settings(place: Place, capsys: Captured) -> None:
+    assert fetching.once(place.settings()) == 2
+    assert "Error: redirector.cache_urls names no URL" in capsys.readouterr().err
 
 
 # In the background of a server

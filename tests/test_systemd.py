@@ -1,0 +1,67 @@
+"""The units: systemd understands them, and finds little that a service in them could do harm with."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+UNITS = sorted((ROOT / "utils/systemd").iterdir())
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+BIN = Path(sys.executable).parent
+MAX_EXPOSURE = 2.0
+
+ids = pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+
+
+def installed(folder: Path) -> list[Path]:
+    """The units with our programs where they are on this machine."""
+    for unit in UNITS:
+        (folder / unit.name).write_text(unit.read_text().replace("/usr/local/bin/", f"{BIN}/"))
+    return sorted(folder.iterdir())
+
+
+def keys(unit: Path) -> dict[str, str]:
+    """The last value of every key in [Service]."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(unit)
+    return dict(parser["Service"])
+
+
+def test_systemd_has_nothing_to_say_about_the_units(tmp_path: Path) -> None:
+    """Neither an unknown key nor a program that does not exist."""
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *installed(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (finished.returncode, finished.stdout + finished.stderr) == (0, "")
+
+
+@ids
+def test_a_service_is_hardly_exposed(unit: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", finished.stdout)
+    assert found, finished.stderr
+    assert float(found[1]) < MAX_EXPOSURE
+
+
+@ids
+def test_a_service_has_a_user_of_its_own(unit: Path) -> None:
+    assert keys(unit)["User"] == "mirrormanager"
+
+
+@pytest.mark.parametrize("name", ["mm-redirector", "mm-frontend"])
+def test_a_server_is_started_again_and_reloads_by_a_hangup(name: str) -> None:
+    found = keys(ROOT / f"utils/systemd/{name}.service")
+    assert (found["Restart"], found["ExecReload"]) == ("always", "/bin/kill -HUP $MAINPID")
+
+
+def test_the_redirector_has_its_runtime_directory_and_sees_geoip_files() -> None:
+    found = keys(ROOT / "utils/systemd/mm-redirector.service")
+    assert found["RuntimeDirectory"] == "mirrormanager-redirector"
+    assert not {"InaccessiblePaths", "TemporaryFileSystem", "RootDirectory", "ReadOnlyPaths"} & set(found)
