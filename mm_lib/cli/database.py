@@ -12,7 +12,6 @@ import click
 from pydantic_core import PydanticUndefined
 
 from mm_lib.cli.common import Group, Program
-from mm_lib.services import schema
 from mm_lib.settings import CONFIG_VARIABLE, SettingsError, sections
 
 _HEADER = """\
@@ -94,6 +93,8 @@ def upgrade(program: Program) -> None:
     Example:
       mm-admin db upgrade
     """
+    from mm_lib.services import schema  # Alembic takes a while to load, and only this group needs it
+
     before, head = schema.current_revision(program.engine)
     schema.upgrade(program.engine)
     click.echo(f"The schema is at revision {head}" + (" already." if before == head else f", was {before or 'empty'}."))
@@ -108,6 +109,8 @@ def check(program: Program) -> None:
     Example:
       mm-admin db check && systemctl restart mm-frontend
     """
+    from mm_lib.services import schema
+
     state = schema.state(program.engine)
     if state.problem:
         raise click.ClickException(state.problem)

@@ -16,7 +16,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from utils.demo import check, mirrors
@@ -96,25 +98,21 @@ def set_up(place: Place, environment: dict[str, str]) -> None:
         run(environment, *admin, "category", "add", name, "--product", product, "--topdir", topdir, "--source", source)
     run(environment, *admin, "rules", "load", "fedora")
     run(environment, "mm-crawler", "master")
-    for mirror in mirrors.MIRRORS:
-        site = f"Example network of {mirror.name.split('.')[1].title()}"
-        run(environment, *admin, "site", "add", site, "--url", f"https://{mirror.name}")
-        run(
-            environment,
-            *admin,
-            "host",
-            "add",
-            site,
-            mirror.name,
-            "--country",
-            mirror.country,
-            "--bandwidth",
-            str(mirror.bandwidth),
-        )
-        for name, (_, topdir) in CATEGORIES.items():
-            run(environment, *admin, "url", "add", mirror.name, name, f"{place.mirror(mirror.name)}/{topdir}")
+    # Starting a program is most of its time, and mirrors have nothing to do with each other.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        list(pool.map(partial(register, place, environment), mirrors.MIRRORS))
     run(environment, "mm-crawler", "mirrors")
     run(environment, *admin, "cache", "build")
+
+
+def register(place: Place, environment: dict[str, str], mirror: mirrors.Mirror) -> None:
+    """Make a mirror known: its organisation, its host, and where it has which category."""
+    site = f"Example network of {mirror.name.split('.')[1].title()}"
+    facts = ("--country", mirror.country, "--bandwidth", str(mirror.bandwidth))
+    run(environment, "mm-admin", "site", "add", site, "--url", f"https://{mirror.name}")
+    run(environment, "mm-admin", "host", "add", site, mirror.name, *facts)
+    for name, (_, topdir) in CATEGORIES.items():
+        run(environment, "mm-admin", "url", "add", mirror.name, name, f"{place.mirror(mirror.name)}/{topdir}")
 
 
 def run(environment: dict[str, str], program: str, *arguments: str, stdin: str = "") -> None:
@@ -172,8 +170,9 @@ def free_port(wanted: int) -> int:
 
 
 def say(text: str) -> None:
-    """One line, at once."""
-    print(text, flush=True)
+    """One line, at once and whole."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
