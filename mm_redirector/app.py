@@ -91,7 +91,7 @@ class Application:
         target = lookup.find(asked, index)
         if isinstance(target, Refusal):
             return target
-        client = location.locate(asked.address, asked.address_chosen, index, self._geo)
+        client = location.locate(asked.address, asked.address_chosen, index, self._geo, coarsely=asked.stable)
         if isinstance(client, Refusal):
             return client
         asked = lookup.settled(asked, target)
@@ -134,10 +134,12 @@ class Application:
         if refusal := self._refuse_explanation(environ, now):
             return render.refuse(refusal, None, now)
         parameters = query.parameters_of(str(environ.get("QUERY_STRING", "")))
-        decision = parameters if isinstance(parameters, Refusal) else self._decide_explained(parameters, environ)
+        if isinstance(parameters, Refusal):
+            return render.refuse(parameters, None, now)
+        decision = self._decide_explained(parameters, environ)
         explanation = explain.explain(decision, names_private=self._policy.explain == "networks")
         status = render.STATUS[decision.reason] if isinstance(decision, Refusal) else HTTPStatus.OK
-        if "text/html" in environ.get("HTTP_ACCEPT", "") and "json" not in environ.get("QUERY_STRING", ""):
+        if "text/html" in str(environ.get("HTTP_ACCEPT", "")) and "json" not in parameters:
             return render.plain(status, "text/html; charset=utf-8", explain.page(explanation).encode(), PAGE_HEADERS)
         return render.plain(status, render.JSON, render.as_json(explanation), PAGE_HEADERS)
 
@@ -145,7 +147,9 @@ class Application:
         """As the answer to a request with these parameters is decided; seed= makes the draw repeatable."""
         # Whoever may ask for explanations may ask about any address.
         policy = self._policy._replace(allow_ip_parameter=True)
-        kind = Kind.METALINK if "path" not in parameters else Kind.MIRRORLIST
+        kind = query.kind_meant(parameters)
+        if kind is None:
+            return Refusal(Reason.BAD_VALUE, f"kind= is not one of {', '.join(one.value for one in Kind)}")
         asked = query.query_of(kind, parameters, environ, policy, "")
         draw = seeded(parameters["seed"]) if "seed" in parameters else self._draw
         return asked if isinstance(asked, Refusal) else self._decide(asked, draw)
@@ -155,7 +159,8 @@ class Application:
         if policy.explain == "off":
             return Refusal(Reason.NOT_SERVED, "We don't serve their kind here!")
         address = networks.parse(query.client_address(environ, policy.trusted_proxies))
-        if policy.explain == "networks" and not any(address in network for network in policy.explain_networks):
+        known = address is not None and any(address in network for network in policy.explain_networks)
+        if policy.explain == "networks" and not known:
             return Refusal(Reason.FORBIDDEN, "explanations are for the networks in redirector.explain_networks only")
         minute, number = self._explained
         self._explained = (now // 60, number + 1 if minute == now // 60 else 1)

@@ -6,9 +6,9 @@ A set of hosts ("mask") is one int with bit n set for host n, as in mm_lib.cache
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import cos, radians, sin
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mm_lib.cache.schema import Host, MirrorlistCache
 from mm_redirector.category import Areas, CategoryIndex
@@ -54,6 +54,7 @@ class Index:
     ipv4: int  # hosts that are not known to lack IPv4
     ipv6: int  # hosts that are known to have IPv6
     places: Sequence[Vector | None]  # where each host stands, as far as that is known
+    remembered: dict[Any, Any] = field(default_factory=dict)  # what lookup.find has found before
 
     def open_to(self, country: str) -> int:
         """The hosts that serve clients from a country."""

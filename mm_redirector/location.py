@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from mm_redirector.index import Claim, Index, Vector, vector
-from mm_redirector.networks import embedded, network_of, parse
+from mm_redirector.networks import Address, embedded, first_of_network, parse
 from mm_redirector.query import Reason, Refusal
 
 
@@ -26,7 +26,7 @@ class ClientLocation(NamedTuple):
     """Where one client is."""
 
     address: str  # "" if unknown
-    network: str  # "" if unknown: the part of the address by which a client is told from others
+    outer: Address | None  # the same, or the IPv4 address behind a tunnel
     country: str  # "" if unknown
     continent: str
     place: Vector | None  # on the unit sphere
@@ -34,31 +34,36 @@ class ClientLocation(NamedTuple):
     netblocks: tuple[Claim, ...]  # claimed by hosts around the client, most specific first
 
 
-NOWHERE = ClientLocation("", "", "", "", None, None, ())
+NOWHERE = ClientLocation("", None, "", "", None, None, ())
 
 
-def locate(address: str, chosen: bool, index: Index, geo: GeoSource) -> ClientLocation | Refusal:
+def locate(
+    address: str, chosen: bool, index: Index, geo: GeoSource, *, coarsely: bool = False
+) -> ClientLocation | Refusal:
     """Where an address is.
 
     An address that the client chose must be one. One that the connection or a proxy gave may be missing (a Unix
-    socket) or odd ("unknown"): such a client is served as one of whom nothing is known.
+    socket) or odd ("unknown"): such a client is served as one of whom nothing is known. Coarsely: its whole network
+    stands at one place, so that all of it gets one order.
     """
     parsed = parse(address)
     if parsed is None:
         return Refusal(Reason.BAD_ADDRESS, "Cannot parse client IP address. Aborting.") if chosen else NOWHERE
-    text = str(parsed)
+    text = str(parsed) if ":" in address else address
     overrides = index.netblock_countries.matches(parsed)
     netblocks = index.netblocks.matches(parsed)
-    where = text
-    if inner := embedded(parsed):  # a tunnel: the client stands where its IPv4 address is
-        where = str(inner)
+    # Behind a tunnel the client stands where its IPv4 address is. Its network is that address's, too: all clients
+    # behind NAT64 share one /48.
+    outer, where = parsed, text
+    if parsed.version == IPV6 and (inner := embedded(parsed)):
+        outer, where = inner, str(inner)
         overrides = overrides or index.netblock_countries.matches(inner)
         netblocks += index.netblocks.matches(inner)
     country = (overrides[0] if overrides else geo.country(where)).upper()
-    place = geo.place(where)
+    place = geo.place(first_of_network(outer) if coarsely else where)
     return ClientLocation(
         text,
-        network_of(parsed),
+        outer,
         country,
         index.continent_of.get(country, ""),
         vector(*place) if place else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mm_lib.cache.schema import FileDetail
 from mm_redirector.category import CategoryIndex
@@ -12,6 +12,7 @@ from mm_redirector.query import Form, Kind, MirrorQuery, Reason, Refusal, redire
 
 METADATA_DIRECTORY = "repodata"
 METADATA_FILE = "repomd.xml"
+MAX_REMEMBERED = 10_000
 
 
 class Target(NamedTuple):
@@ -23,12 +24,34 @@ class Target(NamedTuple):
     carriers: int  # hosts that have the directory up to date
     details: tuple[FileDetail, ...]  # versions of the file that a client can verify, newest first
     title: str  # what was understood, in the words of the first line of a list
+    memo: dict[str, Any]  # what was rendered of it before, the same for every client
 
 
 def find(query: MirrorQuery, index: Index) -> Target | Refusal:
     """What the query asks for; for a metalink only with something to verify the file by."""
-    found = _by_repository(query, index) if query.path is None else _by_path(query.path, index)
-    if query.kind is Kind.METALINK and isinstance(found, Target) and not found.details:
+    if query.path is None:
+        return _remembered(query, index)
+    found = _by_path(query.path, index)
+    return _verifiable(found) if query.kind is Kind.METALINK and isinstance(found, Target) else found
+
+
+def _remembered(query: MirrorQuery, index: Index) -> Target | Refusal:
+    """As _by_repository; an index has few repositories, and each is asked for again and again."""
+    key = (query.kind is Kind.METALINK, query.repo, query.arch, query.version)
+    found: Target | Refusal | None = index.remembered.get(key)
+    if found is None:
+        found = _by_repository(query, index)
+        if isinstance(found, Target):
+            if query.kind is Kind.METALINK:
+                found = _verifiable(found)
+            if len(index.remembered) >= MAX_REMEMBERED:  # version= can be anything
+                index.remembered.clear()
+            index.remembered[key] = found
+    return found
+
+
+def _verifiable(found: Target) -> Target | Refusal:
+    if not found.details:
         return Refusal(Reason.NO_DETAILS, f"{found.path}/{found.file or ''} not found or has not metalink")
     return found
 
@@ -93,7 +116,7 @@ def _target(category: CategoryIndex, path: str, file: str | None, title: str) ->
     details = category.details(path, file) if file else ()
     # Without the newest version's hash every mirror would be rejected or, worse, believed without a check.
     verifiable = tuple(detail for detail in details if detail.sha256 or detail.sha512) if _known(details) else ()
-    return Target(category, path, file, carriers, verifiable, title)
+    return Target(category, path, file, carriers, verifiable, title, {})
 
 
 def _known(details: tuple[FileDetail, ...]) -> bool:

@@ -15,6 +15,11 @@ IPV4_NETWORK, IPV6_NETWORK = 24, 48  # prefix lengths of "the network of a clien
 
 def parse(text: str) -> Address | None:
     """The address, without a port or a zone; IPv4 in IPv6 (::ffff:192.0.2.1) is IPv4. None if it is no address."""
+    if ":" not in text:  # most
+        try:
+            return IPv4Address(text)
+        except ValueError:
+            return None
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -41,9 +46,17 @@ def embedded(address: Address) -> IPv4Address | None:
 
 def network_of(address: Address) -> str:
     """The network of a client, by which it keeps its order of mirrors: /24 or /48."""
-    length = IPV4_NETWORK if isinstance(address, IPv4Address) else IPV6_NETWORK
-    shift = address.max_prefixlen - length
-    return f"{int(address) >> shift:x}/{length}"
+    length = _network_length(address)
+    return f"{int(address) >> (address.max_prefixlen - length):x}/{length}"
+
+
+def first_of_network(address: Address) -> str:
+    """The lowest address in the network of a client."""
+    return str(ip_network(f"{address}/{_network_length(address)}", strict=False).network_address)
+
+
+def _network_length(address: Address) -> int:
+    return IPV4_NETWORK if isinstance(address, IPv4Address) else IPV6_NETWORK
 
 
 class NetblockTable(Generic[Value]):

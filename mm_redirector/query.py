@@ -96,7 +96,8 @@ class MirrorQuery(NamedTuple):
     ipv6: bool
     stable: bool  # the same order for the same network
     show_time: bool
-    base: str  # what stands before the last part of the request's own path
+    base: str  # what stands before the last part of the request's own path, as WSGI hands it over
+    origin: str = ""  # of a redirect: what stands before that path, http://host:port; empty if it is not known
 
 
 def kind_of(path: str) -> Kind | None:
@@ -108,6 +109,14 @@ def kind_of(path: str) -> Kind | None:
     if path.endswith("/mirrorlist"):
         return Kind.MIRRORLIST
     return None
+
+
+def kind_meant(parameters: Mapping[str, str]) -> Kind | None:
+    """Of a request that is only explained, so that its path does not tell. None: a kind that does not exist."""
+    if named := parameters.get("kind"):
+        return next((kind for kind in Kind if kind.value == named), None)
+    listed = "path" in parameters or "redirect" in parameters or parameters.get("format") in ("list", "apt")
+    return Kind.MIRRORLIST if listed else Kind.METALINK
 
 
 def path_of(environ: Mapping[str, Any]) -> str:
@@ -126,12 +135,14 @@ def parse(environ: Mapping[str, Any], policy: Policy) -> MirrorQuery | Refusal:
     parameters = parameters_of(str(environ.get("QUERY_STRING", "")))
     if isinstance(parameters, Refusal):
         return parameters
-    base = path
     if kind is Kind.REDIRECT:
         base, _, asked = path.partition(REDIRECT)
-        parameters["path"] = _utf8(asked)
-    else:
-        base = path[: path.rindex("/")]
+        parameters["path"] = asked = _utf8(asked)
+        if UNSAFE.search(asked):
+            return Refusal(Reason.BAD_VALUE, "the path contains control characters")
+        found = query_of(kind, parameters, environ, policy, base)
+        return found if isinstance(found, Refusal) else found._replace(origin=_origin(environ, policy.trusted_proxies))
+    base = path[: path.rindex("/")]
     return query_of(kind, parameters, environ, policy, base)
 
 
@@ -139,9 +150,6 @@ def query_of(
     kind: Kind, parameters: Mapping[str, str], environ: Mapping[str, Any], policy: Policy, base: str
 ) -> MirrorQuery | Refusal:
     """The query that the parameters make."""
-    for name, value in parameters.items():
-        if name in _KNOWN and UNSAFE.search(value):
-            return Refusal(Reason.BAD_VALUE, f"{name}= contains control characters")
     if "path" not in parameters and not ("repo" in parameters and "arch" in parameters):
         return Refusal(Reason.MISSING, "# either path=, or repo= and arch= must be specified")
     form = _form(kind, parameters, environ)
@@ -168,13 +176,15 @@ def _form(kind: Kind, parameters: Mapping[str, str], environ: Mapping[str, Any])
     if "redirect" in parameters and kind is Kind.MIRRORLIST:
         return Form.REDIRECT
     accept = environ.get("HTTP_ACCEPT")
-    if accept and METALINK4_TYPE in accept and kind is not Kind.MIRRORLIST and _accepts_metalink4(accept):
+    if accept and kind is not Kind.MIRRORLIST and _accepts_metalink4(accept.lower()):
         return Form.META4
     return _FORMS[kind]
 
 
 def _accepts_metalink4(accept: str) -> bool:
     """Named with a quality above 0 (RFC 9110, 12.5.1), and not below that of metalink 3."""
+    if METALINK4_TYPE not in accept:
+        return False
     quality = {"application/metalink+xml": 0.0, METALINK4_TYPE: 0.0}
     for item in accept.split(","):
         name, *options = (part.strip() for part in item.split(";"))
@@ -188,9 +198,14 @@ def parameters_of(text: str) -> dict[str, str] | Refusal:
     """The last of repeated parameters wins; a second "=" and what follows it is dropped, as it always was."""
     if len(text) > MAX_QUERY_LENGTH:
         return Refusal(Reason.TOO_LONG, f"the query string is longer than {MAX_QUERY_LENGTH} bytes")
-    decode = _decode if "%" in text or not text.isascii() else str
-    pairs = (part.split("=", 2) for part in text.split("&"))
-    return {decode(pair[0]): decode(pair[1]) if len(pair) > 1 else "" for pair in pairs}
+    if "%" not in text and text.isascii() and text.isprintable():  # most
+        return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in [part.split("=", 2) for part in text.split("&")]}
+    pairs = [part.split("=", 2) for part in text.split("&")]
+    parameters = {_decode(pair[0]): _decode(pair[1]) if len(pair) > 1 else "" for pair in pairs}
+    for name, value in parameters.items():
+        if name in _KNOWN and UNSAFE.search(value):
+            return Refusal(Reason.BAD_VALUE, f"{name}= contains control characters")
+    return parameters
 
 
 def _decode(text: str) -> str:
@@ -202,6 +217,19 @@ def _decode(text: str) -> str:
 def _utf8(text: str) -> str:
     """A path as WSGI hands it over: percent-decoded already, its bytes as Latin-1 characters (PEP 3333)."""
     return text if text.isascii() else text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _origin(environ: Mapping[str, Any], trusted_proxies: int) -> str:
+    """Scheme and host as the client asked for them; "" where that is not certain.
+
+    A proxy that ends TLS must say so: else an https client would be led to http.
+    """
+    host = str(environ.get("HTTP_HOST", ""))
+    scheme = environ.get("HTTP_X_FORWARDED_PROTO" if trusted_proxies else "wsgi.url_scheme")
+    return f"{scheme}://{host}" if scheme in ("http", "https") and _HOST.fullmatch(host) else ""
+
+
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 
 def _address(parameters: Mapping[str, str], environ: Mapping[str, Any], policy: Policy) -> tuple[str, bool]:

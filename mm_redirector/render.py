@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -57,8 +58,8 @@ _EXTRA_HEADERS = {
     Reason.TOO_OFTEN: [("Retry-After", "60")],
 }
 
-_PREFERENCES = [str(max(1, 100 - rank)).encode() for rank in range(100)]
-_PATH_CHARACTERS = "/!$&'()*+,;=:@~"
+_PREFERENCES = [str(max(1, 100 - rank)).encode() for rank in range(1000)]
+_PATH_CHARACTERS = "/!$'()*+,;=:@~"  # not "&", though it may stand there: wget2 does not know XML's "&amp;"
 
 
 class Response(NamedTuple):
@@ -73,7 +74,7 @@ def respond(selection: Selection, query: MirrorQuery, client: ClientLocation, in
     """The answer with the selected hosts."""
     form = query.form
     if form is Form.METALINK:
-        return _response(HTTPStatus.OK, METALINK, _metalink(selection, now))
+        return _response(HTTPStatus.OK, METALINK, _metalink(selection, now), _VARY)
     if form is Form.LIST:
         return _response(HTTPStatus.OK, TEXT, _list(selection, query, client, index))
     if form is Form.REDIRECT:
@@ -143,7 +144,10 @@ def _links(selection: Selection, query: MirrorQuery, index: Index, rest: str) ->
         yield "Link", f"<{urls[host][0]}{rest}>; rel=duplicate; pri={rank}{geo}"
     if target.details:
         path = quote(f"{target.path}/{target.file}" if target.path else str(target.file), safe="/", errors="replace")
-        address = f"{quote(query.base, safe=_PATH_CHARACTERS)}/metalink?path={path}&format=meta4"
+        # With two slashes at its start the client's own path would be the name of another server.
+        base = quote(query.base.lstrip("/"), safe=_PATH_CHARACTERS, encoding="latin-1", errors="replace")
+        # With the host where it is known: wget2 takes a reference without one for the name of a host.
+        address = f"{query.origin}{'/' if base else ''}{base}/metalink?path={path}&format=meta4"
         yield "Link", f'<{address}>; rel=describedby; type="{METALINK4_TYPE}"'
 
 
@@ -157,7 +161,10 @@ def _digests(detail: FileDetail) -> Iterator[tuple[str, str]]:
 
 def _list(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index) -> bytes:
     lines = selection.view.lines
-    rest = _rest_of_url(selection.target).encode() + b"\n"
+    memo = selection.target.memo
+    rest = memo.get("list")
+    if rest is None:
+        rest = memo["list"] = _rest_of_url(selection.target).encode() + b"\n"
     urls = b"".join([lines[host] for host in selection.hosts]).replace(HOLE, rest)
     return _heading(selection, query, client, index).encode() + urls
 
@@ -191,15 +198,15 @@ def _fragments(tier: Tier, countries: Iterable[str]) -> Iterator[str]:
 
 
 def _metalink(selection: Selection, now: int) -> bytes:
-    target = selection.target
-    assert target.file is not None
-    elements = selection.view.elements
-    hosts = selection.hosts
-    preferences = _PREFERENCES + [b"1"] * (len(hosts) - len(_PREFERENCES))
+    target, elements, hosts = selection.target, selection.view.elements, selection.hosts
+    memo = target.memo.get("metalink")
+    if memo is None:
+        memo = _file(str(target.file), target.details), escape(_rest_of_url(target)).encode()
+        target.memo["metalink"] = memo
+    file, rest = memo
+    preferences = _PREFERENCES if len(hosts) <= len(_PREFERENCES) else chain(_PREFERENCES, repeat(b"1"))
     urls = b"".join([preference.join(elements[host]) for host, preference in zip(hosts, preferences, strict=False)])
-    rest = escape(_rest_of_url(target)).encode()
-    parts = (_header(now), _file(target.file, target.details), urls.replace(HOLE, rest), _FOOTER)
-    return b"".join(parts)
+    return b"".join((_header(now), file, urls.replace(HOLE, rest), _FOOTER))
 
 
 def _metalink4(selection: Selection, now: int) -> bytes:
@@ -302,9 +309,8 @@ def _header(now: int) -> bytes:
     ).encode()
 
 
-@lru_cache(maxsize=2048)
 def _file(name: str, details: tuple[FileDetail, ...]) -> bytes:
-    """From <files> to <resources>: the same for every client, so the popular ones are kept."""
+    """From <files> to <resources>: the same for every client."""
     text = f' <files>\n  <file name="{escape(name)}">\n{_version(details[0], 3)}'
     if len(details) > 1:
         alternates = "".join(

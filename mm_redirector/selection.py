@@ -11,6 +11,7 @@ from mm_redirector.category import CategoryIndex, View
 from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
+from mm_redirector.networks import network_of
 from mm_redirector.query import GLOBAL, MirrorQuery
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Draw, Pool, Random, StableDraw, seed, union
@@ -76,7 +77,6 @@ class _Stage(NamedTuple):
 
 
 _UNIFORM = (TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN)  # equal rights: bandwidth to the world says nothing
-_NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
 _UNLIMITED = 1 << 30
 
 
@@ -113,7 +113,8 @@ def select(
 def filters(target: Target, view: View, query: MirrorQuery, index: Index) -> list[tuple[Exclusion, int]]:
     """What a host must pass to be in any tier: the reason for those that fail, and who passes."""
     found = [(Exclusion.NOT_UP_TO_DATE, target.carriers), (Exclusion.NO_URL, view.hosts)]
-    if reserved := target.category.reserved.get(target.path):
+    reserved = target.category.reserved.get(target.path)
+    if reserved is not None:
         found.insert(0, (Exclusion.RESERVED, reserved))
     if index.embargoed:
         found.append((Exclusion.EMBARGOED, ~index.embargoed))
@@ -134,7 +135,8 @@ def drawing(
     if client.place is not None and "nearness" in policy.factors:
         nearness = _Nearness(client.place, index, policy.nearness_km)
     if query.stable:
-        return StableDraw(seed(client.network, index.generation), target.category.weights, nearness)
+        network = network_of(client.outer) if client.outer else ""
+        return StableDraw(seed(network, index.generation), target.category.weights, nearness)
     return Draw(random, target.category.weights, nearness)
 
 
@@ -261,13 +263,21 @@ def _with_hosts(names: Iterable[str], pool: int, index: Index) -> dict[str, int]
     return found
 
 
+def _claimed(client: ClientLocation, query: MirrorQuery, index: Index) -> int:
+    """The hosts that may serve the client because of its network, whether the list got as far as them or not."""
+    if query.countries or not query.networks:
+        return 0
+    by_system = index.asn_hosts.get(client.asn, 0) if client.asn is not None else 0
+    return by_system | union(claim.hosts for claim in client.netblocks)
+
+
 def exclusions(
     selection: Selection, client: ClientLocation, query: MirrorQuery, index: Index
 ) -> Mapping[Exclusion, int]:
     """For every host of the category that is not in the answer exactly one reason, as a mask per reason."""
     target = selection.target
     rest = target.category.hosts & ~union(1 << host for host in selection.hosts)
-    claimed = union(tier.mask for tier in selection.tiers if tier.kind in _NETWORK)
+    claimed = _claimed(client, query, index)
     reasons: dict[Exclusion, int] = {}
     for reason, passing in (
         *filters(target, selection.view, query, index),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from itertools import accumulate, compress, count
+from itertools import accumulate, compress
 from math import log
 from random import Random as Generator
 from typing import NamedTuple
@@ -21,12 +21,13 @@ from typing import NamedTuple
 Random = Callable[[], float]  # uniform in [0, 1), as random.random
 Nearness = Callable[[int], float]  # host -> factor in (0, 1]
 
-# Sampling pays when there is much more to choose from than is needed.
-_SAMPLE_FROM = 4
-# Tries per host that is needed; then the rest is drawn the other way, which changes nothing but the cost. Where
-# hardly any draw was good after the first of them, as few hosts are wanted or all are far away, it is given up.
-_TRIES, _FIRST_TRIES, _HARDLY_ANY = 6, 2, 4
+# Sampling pays when there is much more to choose from than is needed. How many tries it gets for each host that is
+# needed and wanted; what is missing then is drawn the other way, which changes nothing but the cost.
+_SAMPLE_FROM = 3
+_TRIES = 1.5
+_MOST_TRIES = 400
 _TRUTH = bytes.maketrans(b"01", b"\x00\x01")
+_NUMBERS = tuple(range(1 << 13))  # made once: making them again would cost more than the rest of members()
 
 
 def members(mask: int) -> list[int]:
@@ -34,7 +35,9 @@ def members(mask: int) -> list[int]:
     if not mask:
         return []
     lowest = (mask & -mask).bit_length() - 1
-    return list(compress(count(lowest), bin(mask >> lowest)[:1:-1].encode().translate(_TRUTH)))
+    flags = bin(mask >> lowest)[:1:-1].encode().translate(_TRUTH)
+    numbers = _NUMBERS if mask.bit_length() <= len(_NUMBERS) else range(mask.bit_length())
+    return list(compress(numbers[lowest : lowest + len(flags)], flags))
 
 
 class Pool(NamedTuple):
@@ -68,41 +71,40 @@ class Draw:
 
     def weighted(self, mask: int, need: int, pool: Pool | None = None) -> list[int]:
         """At most `need` hosts of the mask, drawn by weight. The pool, if there is one, holds them all."""
-        if pool is not None and need * _SAMPLE_FROM < mask.bit_count():
-            drawn = self._sample(mask, need, pool)
-            if len(drawn) == need:
-                return drawn
+        if pool is None or need * _SAMPLE_FROM >= mask.bit_count():
+            return self._sort(mask)[:need]
+        drawn = self._sample(mask, need, pool)
+        if len(drawn) < need:
             for host in drawn:
                 mask ^= 1 << host
-            return drawn + self._sort(mask)[: need - len(drawn)]
-        return self._sort(mask)[:need]
+            drawn += self._sort(mask)
+        return drawn[:need]
 
     def _sort(self, mask: int) -> list[int]:
         random, weights, nearness = self.random, self.weights, self.nearness
+        hosts = members(mask)
         # 1 - random() is never 0, so log() always has a value.
         if nearness is None:
-            keys = {log(1.0 - random()) / weights[host]: host for host in members(mask)}
+            keys = [log(1.0 - random()) / weights[host] for host in hosts]
         else:
-            keys = {log(1.0 - random()) / (weights[host] * nearness(host)): host for host in members(mask)}
-        if len(keys) < mask.bit_count():  # two equal variates, once in a billion years: nobody may get lost
+            keys = [log(1.0 - random()) / (weights[host] * nearness(host)) for host in hosts]
+        found = dict(zip(keys, hosts, strict=True))
+        if len(found) < len(hosts):  # two equal keys, once in a billion years: nobody may get lost
             return self._sort(mask)
-        return [keys[key] for key in sorted(keys, reverse=True)]
+        return [found[key] for key in sorted(found, reverse=True)]
 
     def _sample(self, mask: int, need: int, pool: Pool) -> list[int]:
         random, nearness = self.random, self.nearness
         _, hosts, cumulative = pool
         total, last = cumulative[-1], len(cumulative) - 1
-        drawn: list[int] = []
-        for number in range(_TRIES * need):
-            host = hosts[bisect(cumulative, random() * total, 0, last)]
-            if mask >> host & 1 and (nearness is None or random() < nearness(host)):
-                mask ^= 1 << host
-                drawn.append(host)
-                if len(drawn) == need:
-                    break
-            elif number == _FIRST_TRIES * need and len(drawn) * _HARDLY_ANY < need:
-                break
-        return drawn
+        wanted = mask.bit_count() / len(hosts)  # a guess: hosts that are not wanted may have more or less weight
+        tries = range(min(_MOST_TRIES, int(_TRIES * need / wanted) + 1))
+        # Host n is wanted where byte n is 1. The bit above the highest makes the string long enough for all.
+        flags = bin(mask | 2 << hosts[last])[:2:-1].encode().translate(_TRUTH)
+        drawn = [hosts[bisect(cumulative, random() * total, 0, last)] for _ in tries]
+        if nearness is not None:
+            drawn = [host for host in drawn if random() < nearness(host)]
+        return [host for host in dict.fromkeys(drawn) if flags[host]]
 
 
 class StableDraw(Draw):
