@@ -8,6 +8,8 @@ from mm_redirector.index import Claim, Index, Vector, vector
 from mm_redirector.networks import Address, embedded, first_of_network, parse
 from mm_redirector.query import Reason, Refusal
 
+IPV6 = 6
+
 
 class GeoSource(Protocol):
     """What is known about addresses from outside of the cache."""
