@@ -110,7 +110,7 @@ def test_xml_is_escaped() -> None:
     assert '<file name="R&amp;D &lt;1&gt;.iso">' in text
     root = ElementTree.fromstring(text)
     (url,) = root.iter("{http://www.metalinker.org/}url")
-    assert url.text == "https://swede.example/?a=1&b=%3C2%3E'%22/images/R&D%20%3C1%3E.iso"
+    assert url.text == "https://swede.example/?a=1&b=%3C2%3E'%22/images/R%26D%20%3C1%3E.iso"
 
 
 def test_a_list_names_directories_with_a_slash() -> None:
