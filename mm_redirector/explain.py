@@ -45,7 +45,7 @@ def explain(decision: Decision | Refusal, names_private: bool = True) -> dict[st
         "client": _client(decision.client),
         "policy": _policy(decision.policy),
         "tiers": list(_tiers(decision)),
-        "mirrors": list(_mirrors(decision)),
+        "mirrors": list(_mirrors(decision, names_private)),
         "out": [
             *_out(decision, names_private),
             *(
@@ -102,17 +102,17 @@ def _tiers(decision: Decision) -> Iterator[dict[str, Any]]:
         }
 
 
-def _mirrors(decision: Decision) -> Iterator[dict[str, Any]]:
+def _mirrors(decision: Decision, names_private: bool) -> Iterator[dict[str, Any]]:
     rank = 0
     for tier in decision.selection.tiers:
         for host in tier.hosts:
             rank += 1
             yield {
                 "rank": rank,
-                **_host(decision.cache, host),
+                **(shown := _host(decision.cache, host, names_private)),
                 "code": tier.kind.name.lower(),
                 "reason": tier.kind.value,
-                "urls": list(decision.selection.view.urls[host]),
+                "urls": [] if shown["host"] == PRIVATE_NAME else list(decision.selection.view.urls[host]),
                 "always_up_to_date": bool(decision.selection.target.category.always_up_to_date >> host & 1),
                 **({} if tier.kind in _UNIFORM else {"weight": _arithmetic(decision, host)}),
             }
@@ -129,8 +129,10 @@ def _arithmetic(decision: Decision, host: int) -> dict[str, float]:
     return {**shown, "product": decision.draw.weights[host] * shown.get("nearness", 1.0)}
 
 
-def _host(index: Index, number: int) -> dict[str, Any]:
+def _host(index: Index, number: int, names_private: bool) -> dict[str, Any]:
     host = index.hosts[number]
+    if host.private and not names_private:
+        return {"host": PRIVATE_NAME, "site": None, "country": None, "private": True}
     return {"host": host.name, "site": host.site, "country": host.country or None, "private": host.private}
 
 
@@ -139,10 +141,7 @@ def _out(decision: Decision, names_private: bool) -> Iterable[dict[str, Any]]:
     reasons: Mapping[Exclusion, int] = exclusions(decision.selection, decision.client, decision.query, decision.cache)
     for reason, mask in reasons.items():
         for number in members(mask):
-            shown = _host(decision.cache, number)
-            if shown["private"] and not names_private:
-                shown |= {"host": PRIVATE_NAME, "site": None, "country": None}
-            yield {**shown, "code": reason.name.lower(), "reason": reason.value}
+            yield {**_host(decision.cache, number, names_private), "code": reason.name.lower(), "reason": reason.value}
 
 
 def page(explanation: Mapping[str, Any]) -> str:
