@@ -25,10 +25,10 @@ check: $(VENV)/.test ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## every benchmark in tests/bench
+bench: bench-packages $(VENV)/.test ## every benchmark in tests/bench
 	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
-bench-%: $(VENV)/.test ## one benchmark, e.g. make bench-redirector
+bench-%: bench-packages $(VENV)/.test ## one benchmark, e.g. make bench-redirector
 	@$(BIN)/python tests/bench/bench_$*.py
 
 format: $(VENV)/.test ## write the code as ruff wants it
@@ -41,9 +41,12 @@ constraints: ## lock the newest versions that setup.py allows into constraints.t
 clean: ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist demo-data artefacts *.egg-info
 
-.PHONY: system-packages
+.PHONY: system-packages bench-packages
 system-packages:
 	@utils/setup/system-packages test
+
+bench-packages:
+	@utils/setup/system-packages bench
 
 $(VENV)/bin/python:
 	@utils/setup/system-packages venv

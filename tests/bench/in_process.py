@@ -6,6 +6,8 @@ import cProfile
 import gc
 import pstats
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from tests.bench import config, traffic
-from tests.bench.data import Geo, World
+from tests.bench.data import ROOT, Geo, World, make_geo, make_world
 from tests.bench.traffic import CASES, Case
 
 REQUESTS = 14_000
@@ -59,7 +61,9 @@ def application(world: World, geo: Geo, place: Path, **settings: Any) -> Applica
     from mm_lib.settings import load
     from mm_redirector import wsgi
 
-    return wsgi.build(load(config.write(place / "mirrormanager.toml", world.cache, geo, **settings)))
+    worker = wsgi.build(load(config.write(place / "mirrormanager.toml", world.cache, geo, **settings)))
+    worker.store.start()
+    return worker.application
 
 
 def measure(ask: Application, environments: list[dict[str, Any]]) -> Cost:
@@ -92,6 +96,12 @@ def max_hosts_for(world: World, geo: Geo, size: int = WANTED_BYTES) -> int:
             sizes[hosts] = measure(ask, _environments(CASES["metalink"], world, geo, ROUNDS * 100)).size
     per_host = (sizes[40] - sizes[20]) / 20
     return round(20 + (size - sizes[20]) / per_host)
+
+
+def max_hosts() -> int:
+    """The same, found out in a process of its own, which takes its threads and its memory with it."""
+    command = [sys.executable, "-m", "tests.bench.in_process"]
+    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout)
 
 
 def _environments(case: Case, world: World, geo: Geo, count: int) -> list[dict[str, Any]]:
@@ -128,3 +138,7 @@ def _servers(world: World, geo: Geo, place: Path, hosts: int) -> dict[bool, Appl
         True: application(world, geo, place, max_hosts=hosts),
         False: application(world, geo, place),
     }
+
+
+if __name__ == "__main__":
+    print(max_hosts_for(make_world(), make_geo()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 from urllib.parse import quote
@@ -75,3 +75,17 @@ def requests(case: Case, world: World, geo: Geo, count: int, *, seed: int = 1, k
     if known:
         clients = rng.sample(clients, known)
     return [Request(target(), clients[number % len(clients)]) for number in range(count)]
+
+
+Get = Callable[[str, Mapping[str, str]], tuple[int, bytes]]
+_MARKS = {"metalink": b"</metalink>", "mirrorlist": b"://", "path": b"://", "country": b"://", "apt": b"http"}
+
+
+def check(get: Get, case: Case, world: World, geo: Geo, *, count: int = 20, seed: int = 2) -> None:
+    """Look at some answers: fast nonsense is worth nothing. RuntimeError for a wrong one."""
+    mark = _MARKS.get(case.name.partition("-")[0], b"")
+    wanted = 302 if "redirect" in case.name else 200
+    for target, client in requests(case, world, geo, count, seed=seed):
+        status, body = get(target, {"X-Forwarded-For": client})
+        if status != wanted or mark not in body:
+            raise RuntimeError(f"{target} was answered with {status}: {body[:500]!r}")

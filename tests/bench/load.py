@@ -1,0 +1,183 @@
+"""Load: as much as the server bears (wrk), or at a set rate with latencies from when a request was due (paced)."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import select
+import socket
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.bench.processes import LOAD_CORE, Server
+from tests.bench.traffic import Request
+
+SCRIPT = Path(__file__).with_name("wrk.lua")
+CONNECTIONS = 32
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+class Flood(NamedTuple):
+    """What came of asking as fast as the server answers."""
+
+    requests: int
+    seconds: float
+    bytes: int
+    failed: int
+    p50: float  # milliseconds, as all of them
+    p99: float
+    p999: float
+    worst: float
+    cpu: float = 0.0  # seconds of the server
+
+    @property
+    def rate(self) -> float:
+        """Requests per second of the server's CPU time."""
+        return self.requests / self.cpu
+
+
+def write(path: Path, requests: Sequence[Request]) -> Path:
+    """The requests as a file for wrk."""
+    path.write_text("".join(f"{target} {client}\n" for target, client in requests))
+    return path
+
+
+def flood(server: Server, requests: Path, seconds: float, start: int = 0) -> Flood:
+    """Ask for so long, from request number `start` on. Raises RuntimeError when anything failed."""
+    before = server.cpu()
+    found = wrk(server.port, requests, seconds, start)._replace(cpu=server.cpu() - before)
+    if found.failed:
+        raise RuntimeError(f"{found.failed} of {found.requests} requests failed; {server.log.read_text()[-2000:]}")
+    return found
+
+
+def wrk(port: int, requests: Path, seconds: float, start: int = 0) -> Flood:
+    """Run wrk for so long."""
+    options = ["-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(SCRIPT)]
+    done = subprocess.run(
+        ["taskset", "-c", str(LOAD_CORE), "wrk", *options, f"http://127.0.0.1:{port}", "--", str(requests), str(start)],
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
+        check=False,
+    )
+    if done.returncode or not done.stdout.strip().endswith("}"):
+        raise RuntimeError(f"wrk failed: {done.stdout[-1000:]} {done.stderr[-1000:]}")
+    return Flood(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+class Sample(NamedTuple):
+    """One answer."""
+
+    due: float  # seconds of time.perf_counter
+    latency: float  # seconds from when it was due to its last byte
+    status: int  # 0: the connection broke
+
+
+class _Connection:
+    """One request at a time."""
+
+    def __init__(self, port: int, epoll: select.epoll) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.due = 0.0
+        self.status = 0
+        self._missing = 0
+        self._head = b""
+        epoll.register(self.socket, select.EPOLLIN)
+
+    def send(self, request: bytes, due: float) -> None:
+        self.due, self.status, self._missing, self._head = due, 0, -1, b""
+        self.socket.send(request)
+
+    def receive(self) -> bool:
+        """Whether the answer is whole; status 0 when the server closed the connection."""
+        try:
+            part = self.socket.recv(1 << 18)
+        except BlockingIOError:
+            return False
+        except OSError:
+            part = b""
+        if not part:
+            self.status = 0
+            return True
+        if self._missing < 0:
+            self._head += part
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0:
+                return False
+            length = _LENGTH.search(self._head, 0, end)
+            self.status = int(self._head[9:12])
+            self._missing = end + 4 + (int(length[1]) if length else 0) - len(self._head)
+        else:
+            self._missing -= len(part)
+        return self._missing <= 0
+
+
+def encode(request: Request) -> bytes:
+    """A request as it goes over the wire."""
+    target, client = request
+    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: {client}\r\n\r\n".encode()
+
+
+def paced(
+    port: int,
+    requests: Sequence[Request],
+    rate: float,
+    seconds: float,
+    tick: Callable[[float], None] | None = None,
+) -> list[Sample]:
+    """Ask at a constant rate, whatever the answers do; `tick` is called now and then with the seconds since the start.
+
+    It polls without sleeping: this process must have a core of its own.
+    """
+    epoll = select.epoll()
+    idle = deque(_Connection(port, epoll) for _ in range(CONNECTIONS))
+    by_file = {connection.socket.fileno(): connection for connection in idle}
+    texts = cycle([encode(request) for request in requests])
+    samples: list[Sample] = []
+    start = time.perf_counter() + 0.01
+    sent, count = 0, round(rate * seconds)
+    gc.disable()
+    try:
+        while len(samples) < count:
+            now = time.perf_counter()
+            while idle and sent < count and start + sent / rate <= now:
+                idle.popleft().send(next(texts), start + sent / rate)
+                sent += 1
+            for file, _ in epoll.poll(0):
+                connection = by_file[file]
+                if connection.receive():
+                    samples.append(Sample(connection.due, time.perf_counter() - connection.due, connection.status))
+                    idle.append(connection if connection.status else _again(port, epoll, by_file, file))
+            if tick and now > start:
+                tick(now - start)
+            if now > start + 3 * seconds + 10:
+                raise RuntimeError(f"only {len(samples)} of {count} requests were answered in {now - start:.0f} s")
+    finally:
+        gc.enable()
+        for connection in by_file.values():
+            connection.socket.close()
+        epoll.close()
+    return samples
+
+
+def _again(port: int, epoll: select.epoll, by_file: dict[int, _Connection], file: int) -> _Connection:
+    """A new connection in place of one that broke."""
+    by_file.pop(file).socket.close()
+    made = _Connection(port, epoll)
+    by_file[made.socket.fileno()] = made
+    return made
+
+
+def percentile(samples: Sequence[Sample], share: float) -> float:
+    """Milliseconds that so large a share of the answers did not exceed."""
+    ordered = sorted(sample.latency for sample in samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1e3
