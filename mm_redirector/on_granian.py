@@ -15,7 +15,7 @@ What was found out about granian 2.8 and matters here or to what reads its WSGI 
 - SIGHUP to its main process replaces the workers. A worker that dies twice within 5.5 seconds ends the server, and two
   that die at the same time may leave one of them out. Its signal handlers set an Event, which blocks for ever if the
   signal comes while the same thread is inside of that Event. So the loop of the main process is ours.
-- SIGTERM lets a worker answer what it has accepted; idle connections are closed at once.
+- SIGTERM lets a worker answer the requests that it has read; all other connections are closed at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from granian.net import SocketSpec  # type: ignore[attr-defined]
 from granian.server import MPServer
 
 from mm_lib.settings import Settings
-from mm_redirector import wsgi
+from mm_redirector import lame_duck, wsgi
 
 KEEPALIVE = 75_000  # ms; longer than the reverse proxies in front keep theirs, or they would meet closed connections
 BACKLOG = 2048  # connections that wait to be accepted
@@ -69,7 +69,7 @@ class Server(MPServer):
         holder = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
         self._shd = holder  # type: ignore[assignment]
         self._ssp = None
-        self._sso = socket.socket(fileno=holder.get_fd())
+        self._sso = self._listener = socket.socket(fileno=holder.get_fd())
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         number = None
@@ -81,6 +81,7 @@ class Server(MPServer):
             if number in (signal.SIGHUP, signal.SIGUSR1):
                 self._pass_on(number)
             self._replace_dead(spawn_target, target_loader)
+        lame_duck.retire([self._listener])
         self.interrupt_children.clear()  # they were replaced: no reason for an exit code
 
     def _pass_on(self, number: int) -> None:

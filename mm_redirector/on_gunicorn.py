@@ -11,7 +11,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from mm_lib.settings import Settings
-from mm_redirector import wsgi
+from mm_redirector import lame_duck, wsgi
 from mm_redirector.app import Application
 
 THREADS = 4  # per worker, so that idle keep-alive connections do not keep others waiting
@@ -24,6 +24,12 @@ class Main(Arbiter):  # type: ignore[misc]
     def handle_hup(self) -> None:
         """Let the workers read the cache again, instead of replacing them."""
         self.kill_workers(signal.SIGHUP)
+
+    def stop(self, graceful: bool = True) -> None:
+        """End the workers; on SIGTERM, after they have accepted every connection that waits."""
+        if graceful:
+            lame_duck.retire(listener.sock for listener in self.LISTENERS)
+        super().stop(graceful)
 
 
 class Log(Logger):  # type: ignore[misc]
