@@ -23,14 +23,16 @@ from mm_crawler import engine, inputs, plan, policy, record
 from mm_crawler.curl import CurlClient, CurlOptions
 from mm_crawler.engine import Limits
 from mm_crawler.fetch.http import HttpFetcher
-from mm_crawler.report import CategoryReport, HostDecision, HostReport, HostTask
+from mm_crawler.report import CategoryReport, HostDecision, HostReport, HostTask, Outcome, Verdict
 from mm_lib.cli.common import Program, example, json_option, show
 from mm_lib.settings import CrawlerSettings
 
-COLUMNS = (
+JSON_COLUMNS = (
     *("host", "category", "outcome", "health"),
     *("ok", "alternate", "stale", "missing", "unreadable", "unknown", "requests", "seconds", "result"),
 )
+COLUMNS = ("host", "category", "health", "seconds", "result")  # what 80 characters have room for
+NOTED = (Verdict.ALTERNATE, Verdict.STALE, Verdict.MISSING, Verdict.UNREADABLE, Verdict.UNKNOWN)
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,10 @@ def mirrors(
     keeper = DryRun(program) if dry_run else Keeper(program, arguments)
     crawl = Crawl(tasks, keeper, settings, limits)
     crawl.run()
-    show(crawl.rows, COLUMNS, as_json)
+    if as_json:
+        show(crawl.rows, JSON_COLUMNS, as_json)
+    else:
+        show([{**row, "result": _result(row)} for row in crawl.rows], COLUMNS, as_json)
     if crawl.problem:
         raise click.ClickException(crawl.problem)
 
@@ -208,6 +213,12 @@ class Crawl:
     def _count(self, category: CategoryReport) -> None:
         self._counts[category.outcome.value] += 1
         self._counts["requests"] += category.requests
+
+
+def _result(row: dict[str, Any]) -> str:
+    """With those verdicts that are not good, where there are any."""
+    noted = ", ".join(f"{row[verdict.value]} {verdict.value}" for verdict in NOTED if row[verdict.value])
+    return f"{row['result']} ({noted})" if noted and row["outcome"] == Outcome.ASKED else row["result"]
 
 
 class _Lines:

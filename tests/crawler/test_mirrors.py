@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,16 @@ def test_a_crawl_finds_out_and_keeps_what_each_mirror_has(world: World, nginx: N
     run = session.scalars(select(CrawlRun)).one()
     assert (run.outcome, run.counts["hosts"], run.counts["asked"], run.counts["unreachable"]) == ("done", 3, 2, 1)
     assert len(session.scalars(select(CrawlResult).where(CrawlResult.run_id == run.id)).all()) == 3
+
+
+def test_the_table_for_people_says_in_words_what_is_not_good(world: World, nginx: Nginx, session: Session) -> None:
+    with transaction(session):
+        world.host("good", nginx.urls["good"])
+        world.host("empty", nginx.urls["empty"])
+    table = crawl().stdout
+    assert re.search(r"^good +Fedora Linux +active +[0-9.]+ +2 of 2 directories are up to date *$", table, re.MULTILINE)
+    assert "0 of 2 directories are up to date (2 missing)" in table
+    assert len(table.splitlines()[0].rstrip()) <= 80
 
 
 def test_a_dry_run_tells_and_keeps_nothing(world: World, nginx: Nginx, session: Session) -> None:
