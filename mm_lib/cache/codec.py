@@ -79,8 +79,9 @@ def seal(pickled: bytes, buffers: Sequence[bytes | memoryview]) -> bytes:
     """A file of a pickle and its buffers: a table of lengths, then the pickle, then the buffers."""
     parts = [pickled, *buffers]
     lengths = b"".join(_LENGTH.pack(len(part)) for part in (parts, *parts))
-    payload = b"".join([lengths, *parts])
-    return _HEADER.pack(MAGIC, SCHEMA_VERSION, len(payload), _digest(SCHEMA_VERSION, payload)) + payload
+    payload = [lengths, *parts]
+    header = _HEADER.pack(MAGIC, SCHEMA_VERSION, sum(map(len, payload)), _digest(SCHEMA_VERSION, payload))
+    return b"".join([header, *payload])  # the only copy: it is large
 
 
 def decode(data: bytes) -> MirrorlistCache:
@@ -98,14 +99,15 @@ def decode(data: bytes) -> MirrorlistCache:
     payload = memoryview(data)[HEADER_SIZE:]
     if len(payload) != length:
         raise Truncated(f"{len(payload)} bytes of content where the header promises {length}")
-    if _digest(version, payload) != digest:
+    if _digest(version, [payload]) != digest:
         raise ChecksumMismatch("the checksum does not match the content")
     return _from_plain(_load(payload))
 
 
-def _digest(version: int, payload: bytes | memoryview) -> bytes:
-    sha = hashlib.sha256(struct.pack("!HQ", version, len(payload)))
-    sha.update(payload)
+def _digest(version: int, payload: Sequence[bytes | memoryview]) -> bytes:
+    sha = hashlib.sha256(struct.pack("!HQ", version, sum(map(len, payload))))
+    for part in payload:
+        sha.update(part)
     return sha.digest()
 
 

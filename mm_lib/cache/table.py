@@ -203,6 +203,7 @@ class MaskTable(Sequence[int]):
     """Host sets as rows of equal width."""
 
     def __init__(self, rows: Buffer, hosts: int) -> None:
+        self.hosts = hosts
         self._rows = memoryview(rows)
         self._width = width_of(hosts)
         self._count, rest = divmod(len(self._rows), self._width)
@@ -216,6 +217,8 @@ class MaskTable(Sequence[int]):
     def pack(masks: Iterable[int], hosts: int) -> bytes:
         """The rows. OverflowError for a mask with more hosts than there are."""
         width = width_of(hosts)
+        if isinstance(masks, MaskTable) and masks.hosts == hosts:
+            return bytes(masks._rows)
         return b"".join(mask.to_bytes(width, "little") for mask in masks)
 
     def __getitem__(self, position: int) -> int:  # type: ignore[override]  # nobody wants slices

@@ -7,7 +7,7 @@ host set per directory, and intern the sets.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pyroaring import BitMap
@@ -22,11 +22,13 @@ from mm_lib.cache.schema import (
     Host,
     MirrorlistCache,
 )
+from mm_lib.cache.table import MaskTable, width_of
 from mm_lib.model.base import State
 from mm_lib.model.state import Health
-from mm_lib.publish.rows import CarriedRow, CategoryRow, DirectoryRow, FileRow, HostRow, Rows
+from mm_lib.publish.rows import CarriedRow, CategoryRow, FileRow, HostRow, NetblockRow, Rows
+from mm_lib.publish.transpose import host_sets
 from mm_lib.rules import urls, weights
-from mm_lib.rules.netblocks import parse_netblock, parse_network
+from mm_lib.rules.netblocks import parse_network
 from mm_lib.settings import WeightsSettings
 
 Resolver = Callable[[str], Iterable[str]]
@@ -169,13 +171,13 @@ def _add_categories(cache: MirrorlistCache, registry: Registry) -> None:
     positions = Positions()
     for category in registry.rows.categories:
         cache.categories.append(_category(registry, category, positions, files.get(category.id, {})))
-    cache.masks = list(positions)
+    cache.masks = MaskTable(b"".join(positions), len(cache.hosts))
 
 
-class Positions(dict[int, int]):
-    """Mask -> its position; a mask that is not known gets the next one."""
+class Positions(dict[bytes, int]):
+    """Packed mask -> its position; a mask that is not known gets the next one."""
 
-    def __missing__(self, mask: int) -> int:
+    def __missing__(self, mask: bytes) -> int:
         self[mask] = position = len(self)
         return position
 
@@ -183,19 +185,39 @@ class Positions(dict[int, int]):
 def _category(registry: Registry, category: CategoryRow, positions: Positions, files: Files) -> Category:
     served, numbers = registry.served(category.id), registry.numbers
     reserved, paths = _reserved(registry, category.id)
-    carried = [(numbers[row.host_id], row) for row in served]
-    masks = directory_masks(registry.rows.directories(category.id), carried, reserved)
     return Category(
         name=category.name,
         topdir=category.topdir,
-        urls={number: registry.urls[row.id] for number, row in carried},
-        directories={path: positions[mask] for path, mask in masks},
+        urls={numbers[row.host_id]: registry.urls[row.id] for row in served},
+        directories=_directories(registry, category.id, served, reserved, positions),
         files=files,
         factors=_factors(registry, served),
-        always_up_to_date=sum(1 << number for number, row in carried if row.always_up_to_date),
+        always_up_to_date=sum(1 << numbers[row.host_id] for row in served if row.always_up_to_date),
         reserved={path: reserved[directory] for directory, path in paths.items()},
         absent=_absent(registry, category.id),
     )
+
+
+def _directories(
+    registry: Registry, category: int, served: Iterable[CarriedRow], reserved: dict[int, int], positions: Positions
+) -> dict[str, int]:
+    """Path -> position of its mask."""
+    rows = list(registry.rows.directories(category))
+    carried = ((registry.numbers[row.host_id], _has(row)) for row in served)
+    width = width_of(len(registry.numbers))
+    sets = host_sets([id_ for id_, _ in rows], carried, width)
+    # What nobody may read on the master, no mirror can have.
+    limits = reserved | dict.fromkeys(registry.rows.unreadable, 0)
+    for number, (id_, _) in enumerate(rows):
+        if id_ in limits:
+            sets[number] = (int.from_bytes(sets[number], "little") & limits[id_]).to_bytes(width, "little")
+    return {path: positions[mask] for (_, path), mask in zip(rows, sets, strict=True)}
+
+
+def _has(row: CarriedRow) -> BitMap | None:
+    if row.always_up_to_date:
+        return None
+    return BitMap.deserialize(row.up_to_date) if row.up_to_date else BitMap()
 
 
 def _reserved(registry: Registry, category: int) -> tuple[dict[int, int], dict[int, str]]:
@@ -242,39 +264,6 @@ def _health(row: CarriedRow, settings: WeightsSettings) -> float:
     return {Health.SUSPECT: settings.suspect, Health.PROBATION: settings.probation}.get(row.health, 1.0)
 
 
-def directory_masks(
-    directories: Iterable[DirectoryRow], carried: Iterable[tuple[int, CarriedRow]], reserved: Mapping[int, int]
-) -> Iterator[tuple[str, int]]:
-    """(path, mask of the hosts that have it up to date) of each directory.
-
-    Most hosts have nearly everything or nearly nothing, so each is stated by its exceptions: a host with more
-    than half of the directories stands in `common`, and only the directories where it differs are touched.
-    """
-    rows = list(directories)
-    common, exceptions = _exceptions(BitMap(row.id for row in rows), carried)
-    for row in rows:
-        # What nobody may read on the master, no mirror can have.
-        mask = (common ^ exceptions.get(row.id, 0)) & reserved.get(row.id, -1) if row.readable else 0
-        yield row.path, mask
-
-
-def _exceptions(everything: BitMap, carried: Iterable[tuple[int, CarriedRow]]) -> tuple[int, dict[int, int]]:
-    """The hosts that have most directories, and per directory id the hosts for which the contrary is so."""
-    common = 0
-    exceptions: dict[int, int] = defaultdict(int)
-    for host, row in carried:
-        if row.always_up_to_date:
-            common |= 1 << host
-            continue
-        has = BitMap.deserialize(row.up_to_date) & everything if row.up_to_date else BitMap()
-        lacks = everything - has
-        if len(lacks) < len(has):
-            common |= 1 << host
-        for directory in min(has, lacks, key=len):
-            exceptions[directory] ^= 1 << host
-    return common, exceptions
-
-
 def _files(rows: Iterable[FileRow]) -> dict[int, Files]:
     """Category id -> full path of the file -> versions, newest first."""
     found: dict[int, dict[str, list[FileDetail]]] = defaultdict(lambda: defaultdict(list))
@@ -306,22 +295,16 @@ def _add_repositories(built: Built, rows: Rows) -> None:
 
 
 def _add_netblocks(
-    built: Built, netblocks: Iterable[tuple[int, str]], numbers: Mapping[int, int], resolve: Resolver
+    built: Built, netblocks: Iterable[NetblockRow], numbers: Mapping[int, int], resolve: Resolver
 ) -> None:
     masks: dict[str, int] = defaultdict(int)
-    for host, text in netblocks:
-        if host not in numbers:
+    for row in netblocks:
+        if row.host_id not in numbers:
             continue
-        networks = _networks(text, resolve)
+        networks = [parse_network(address).text for address in resolve(row.text)] if row.is_name else [row.text]
         if not networks:
-            built.warnings.append(f"{built.cache.hosts[numbers[host]].name}: netblock {text} has no address")
+            name = built.cache.hosts[numbers[row.host_id]].name
+            built.warnings.append(f"{name}: netblock {row.text} has no address")
         for network in networks:
-            masks[network] |= 1 << numbers[host]
+            masks[network] |= 1 << numbers[row.host_id]
     built.cache.netblock_hosts = dict(masks)
-
-
-def _networks(text: str, resolve: Resolver) -> list[str]:
-    netblock = parse_netblock(text)
-    if netblock.family is not None:
-        return [netblock.text]
-    return [parse_network(address).text for address in resolve(netblock.text)]

@@ -16,7 +16,6 @@ from mm_lib.cache import codec, file, signature
 from mm_lib.cache.schema import MirrorlistCache
 from mm_lib.publish import rows
 from mm_lib.publish.build import DEFAULT_WEIGHTS, build
-from mm_lib.rules.netblocks import parse_netblock
 from mm_lib.services.errors import ServiceError
 from mm_lib.settings import WeightsSettings
 
@@ -65,18 +64,22 @@ def publish(
     weights: WeightsSettings = DEFAULT_WEIGHTS,
 ) -> Published:
     """Build the cache and replace the file. Raises CacheShrank, CacheError, OSError; then the old file stands."""
-    found = rows.read(session)
-    addresses = resolve_names(text for _, text in found.netblocks)
-    built = build(found, int(time.time()), time.time_ns() // 1000, lambda name: addresses.get(name, []), weights)
-    data = codec.encode(built.cache)
+    data, new, warnings = _content(session, weights)
     codec.decode(data)  # what we could not read ourselves must not reach a redirector
-    new = contents(built.cache)
     if not force:
         _refuse_loss(path, new)
     if signing_key is not None:
         signature.publish(path, data, signing_key)
     file.publish(path, data)
-    return Published(path, len(data), new, tuple(built.warnings))
+    return Published(path, len(data), new, tuple(warnings))
+
+
+def _content(session: Session, weights: WeightsSettings) -> tuple[bytes, dict[str, int], list[str]]:
+    """The file, how much it holds, and warnings. What it was made from is large, and gone when this returns."""
+    found = rows.read(session)
+    addresses = resolve_names(row.text for row in found.netblocks if row.is_name)
+    built = build(found, int(time.time()), time.time_ns() // 1000, lambda name: addresses.get(name, []), weights)
+    return codec.encode(built.cache), contents(built.cache), built.warnings
 
 
 def _refuse_loss(path: Path, new: dict[str, int]) -> None:
@@ -93,9 +96,9 @@ def _refuse_loss(path: Path, new: dict[str, int]) -> None:
             )
 
 
-def resolve_names(netblocks: Iterable[str]) -> dict[str, list[str]]:
-    """The addresses of every DNS name among the netblocks; names that do not answer in time have none."""
-    names = sorted({text for text in netblocks if parse_netblock(text).family is None})
+def resolve_names(names: Iterable[str]) -> dict[str, list[str]]:
+    """The addresses of every DNS name; names that do not answer in time have none."""
+    names = sorted(set(names))
     if not names:
         return {}
     pool = ThreadPoolExecutor(max_workers=min(32, len(names)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -28,10 +28,10 @@ from mm_lib.model.sites import Site
 from mm_lib.model.state import Health, HealthChange, HostCategoryHealth, HostCategoryState
 from mm_lib.services.geography import effective_continents
 
-_STREAMED = {"yield_per": 10_000}
+CHUNK = 10_000  # rows that are fetched at once
 
 
-_STREAMED = {"yield_per": 10_000}
+CHUNK = 10_000  # rows that are fetched at once
 
 
 class HostRow(NamedTuple):
@@ -74,14 +74,6 @@ class CategoryRow(NamedTuple):
     topdir: str
 
 
-class DirectoryRow(NamedTuple):
-    """A directory of the master."""
-
-    id: int
-    path: str
-    readable: bool
-
-
 class FileRow(NamedTuple):
     """One version of an important file; rows come newest first."""
 
@@ -106,6 +98,14 @@ class RepositoryRow(NamedTuple):
     enabled: bool
 
 
+class NetblockRow(NamedTuple):
+    """A network in normal form, or a DNS name that stands for its addresses, whose clients get the host first."""
+
+    host_id: int
+    text: str
+    is_name: bool
+
+
 class ReservedRow(NamedTuple):
     """A directory that only some hosts may serve, with one of them."""
 
@@ -123,11 +123,12 @@ class Rows:
     categories: list[CategoryRow]
     carried: list[CarriedRow]
     urls: list[tuple[int, str]]  # (host category, public URL)
-    directories: Callable[[int], Iterable[DirectoryRow]]  # of a category; there are too many to hold them all
+    directories: Callable[[int], Iterable[tuple[int, str]]]  # category -> (id, path), by id: too many to hold all
     files: list[FileRow]
     repositories: list[RepositoryRow]
     redirects: dict[str, str] = field(default_factory=dict)
-    netblocks: list[tuple[int, str]] = field(default_factory=list)  # (host, CIDR or DNS name)
+    unreadable: list[int] = field(default_factory=list)  # directories that nobody may read on the master
+    netblocks: list[NetblockRow] = field(default_factory=list)
     asns: list[tuple[int, int, str]] = field(default_factory=list)  # (host, ASN, "own" or "peer")
     countries: list[tuple[int, str, str]] = field(default_factory=list)  # (host, country, "extra" or "allowed")
     reserved: list[ReservedRow] = field(default_factory=list)
@@ -148,7 +149,8 @@ def read(session: Session) -> Rows:
         files=[FileRow._make(row) for row in session.execute(_FILES)],
         repositories=[RepositoryRow._make(row) for row in session.execute(_REPOSITORIES)],
         redirects=dict(session.execute(_REDIRECTS).all()),
-        netblocks=[(host, netblock) for host, netblock in session.execute(_NETBLOCKS)],
+        unreadable=list(session.scalars(_UNREADABLE)),
+        netblocks=[NetblockRow._make(row) for row in session.execute(_NETBLOCKS)],
         asns=[(host, asn, kind.value) for host, asn, kind in session.execute(_ASNS)],
         countries=[(host, country, kind.value) for host, country, kind in session.execute(_COUNTRIES)],
         reserved=[ReservedRow._make(row) for row in session.execute(_RESERVED)],
@@ -190,9 +192,9 @@ _CATEGORIES = select(Category.id, Category.name, Category.topdir).order_by(Categ
 
 def _carried(session: Session) -> Iterator[CarriedRow]:
     returned = dict(session.execute(_RETURNS).all())
-    for *values, health, created in session.execute(_CARRIED):
-        since = _latest(created, returned.get(values[0]))
-        yield CarriedRow(*values, health=health or Health.ACTIVE, since=since)
+    for id_, host, category, always, bitmap, health, created in session.execute(_CARRIED):
+        since = _latest(created, returned.get(id_))
+        yield CarriedRow(id_, host, category, always, bitmap, health or Health.ACTIVE, since)
 
 
 def _latest(*times: datetime | None) -> int:
@@ -200,9 +202,10 @@ def _latest(*times: datetime | None) -> int:
     return int(max(time.timestamp() for time in times if time))
 
 
-def _directories(session: Session, category: int) -> Iterator[DirectoryRow]:
-    rows = session.execute(_DIRECTORIES.where(Directory.category_id == category), execution_options=_STREAMED)
-    return map(DirectoryRow._make, rows)
+def _directories(session: Session, category: int) -> Iterator[Any]:
+    query = _DIRECTORIES.where(Directory.category_id == category)
+    # By the connection: the ORM's way costs twice the time, and a stream costs no memory.
+    return iter(session.connection().execute(query, execution_options={"yield_per": CHUNK}))
 
 
 _CARRIED = (
@@ -262,7 +265,9 @@ _URLS = (
     .where(HostCategoryUrl.private.is_(False))
     .order_by(HostCategoryUrl.id)
 )
-_DIRECTORIES = select(Directory.id, Directory.path, Directory.readable).order_by(Directory.path)
+# Nothing but what the index on the paths holds: SQLite then leaves the much larger table alone.
+_DIRECTORIES = select(Directory.id, Directory.path).order_by(Directory.id)
+_UNREADABLE = select(Directory.id).where(Directory.readable.is_(False))
 _FILES = (
     select(
         Directory.category_id,
@@ -286,7 +291,9 @@ _REPOSITORIES = (
     .order_by(Repository.prefix, Arch.name)
 )
 _REDIRECTS = select(RepositoryRedirect.from_prefix, RepositoryRedirect.to_prefix)
-_NETBLOCKS = select(HostNetblock.host_id, HostNetblock.netblock).order_by(HostNetblock.id)
+_NETBLOCKS = select(HostNetblock.host_id, HostNetblock.netblock, HostNetblock.family.is_(None)).order_by(
+    HostNetblock.id
+)
 _ASNS = select(HostAsn.host_id, HostAsn.asn, HostAsn.kind).order_by(HostAsn.id)
 _COUNTRIES = select(HostCountry.host_id, HostCountry.country, HostCountry.kind).order_by(HostCountry.country)
 _RESERVED = (

@@ -16,9 +16,9 @@ from mm_lib.model.geography import CountryContinent, EmbargoedCountry, NetblockC
 from mm_lib.model.hosts import AsnKind, CountryKind, DirectoryHost, HostAsn, HostCategoryUrl, HostCountry, HostNetblock
 from mm_lib.model.state import Health
 from mm_lib.publish import rows
-from mm_lib.publish.build import build, directory_masks
+from mm_lib.publish.build import build
 from mm_lib.publish.publication import CacheShrank, publish
-from mm_lib.publish.rows import CarriedRow, DirectoryRow
+from mm_lib.publish.transpose import host_sets
 from mm_lib.services import hosts as host_service
 from tests import factories as make
 
@@ -254,18 +254,17 @@ def test_nobody_serves_what_cannot_be_read_on_the_master(session: Session) -> No
     assert carriers(built(session), "pub/fedora/linux/secret") == set()
 
 
-def test_masks_equal_the_obvious_way_to_make_them() -> None:
-    """The exceptions trick against one loop per host and directory."""
-    directories = [DirectoryRow(number, f"d{number}", True) for number in range(50)]
-    bitmaps = [BitMap(n for n in range(50) if (n * 7 + host) % (host + 2)) for host in range(12)] + [
+def test_sets_equal_the_obvious_way_to_make_them() -> None:
+    """Turning bytes around against one loop per host and directory; ids have gaps, and hosts know others' ids too."""
+    ids = [5 * number + 3 for number in range(50)]
+    bitmaps = [BitMap(n for n in range(300) if (n * 7 + host) % (host + 2)) for host in range(12)] + [
         BitMap(),
-        BitMap(range(50)),
+        BitMap(range(300)),
     ]
-    carried = [(host, CarriedRow(host, host, 1, False, bitmap.serialize())) for host, bitmap in enumerate(bitmaps)]
-    expected = {
-        row.path: sum(1 << host for host, bitmap in enumerate(bitmaps) if row.id in bitmap) for row in directories
-    }
-    assert dict(directory_masks(directories, carried, {})) == expected
+    carried = [(host, bitmap) for host, bitmap in enumerate(bitmaps)]
+    expected = [sum(1 << host for host, bitmap in carried if id_ in bitmap) | 1 << 15 for id_ in ids]
+    sets = host_sets(ids, [*carried, (15, None)], 2)
+    assert [int.from_bytes(packed, "little") for packed in sets] == expected
 
 
 def test_publishing_writes_a_file_that_can_be_read_back(session: Session, tmp_path: Path) -> None:
