@@ -65,12 +65,3 @@ def test_every_make_target_has_its_help() -> None:
 def test_the_readme_sets_up_in_under_fifteen_lines() -> None:
     block = (ROOT / "README.md").read_text().split("## First real set-up")[1].split("\n\n")[1]
     assert len(block.splitlines()) < 15
-
-
-def test_the_nginx_sample_is_valid(tmp_path: Path) -> None:
-    sample = ROOT / "utils/nginx/mirrormanager.conf"
-    config = tmp_path / "nginx.conf"
-    config.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{ access_log off; include {sample}; }}\n")
-    command = ["/usr/sbin/nginx", "-t", "-q", "-p", str(tmp_path), "-e", str(tmp_path / "error.log"), "-c", str(config)]
-    finished = subprocess.run(command, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr

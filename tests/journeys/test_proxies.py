@@ -226,7 +226,7 @@ def test_the_redirector_sees_the_client_whatever_it_claims(
     client = CLIENTS[request.node.callspec.params["proxy"]]
     for claim in claims:
         assert ask(proxy, METALINK, client, **claim).status == 200
-    wait_for(lambda: len(asked_by(FORGED) + asked_by(client)) == len(claims), redirector.log.read_text)
+    wait_for(lambda: len(asked_by(FORGED) + asked_by(client)) >= len(claims), redirector.log.read_text)
     assert not asked_by(FORGED)
 
 
