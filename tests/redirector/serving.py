@@ -54,15 +54,15 @@ def get(port: int, path: str) -> Answer:
 def wait_until(look: Callable[[], T], true: Callable[[T], bool]) -> T:
     """What is seen when it is as wanted; another process cannot tell us when."""
     deadline = time.monotonic() + PATIENCE
+    seen: T | OSError
     while True:
         try:
             seen = look()
-        except OSError as error:
-            assert time.monotonic() < deadline, error
-        else:
             if true(seen):
                 return seen
-            assert time.monotonic() < deadline, seen
+        except OSError as error:
+            seen = error
+        assert time.monotonic() < deadline, seen
         time.sleep(0.02)
 
 
