@@ -66,6 +66,15 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+def freeze(session: Session) -> None:
+    """Let a new session see the database as of one moment, whatever others write while it reads."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    else:
+        # Python's sqlite3 opens a transaction for writes only; without one, each query sees the moment it runs in.
+        session.connection().exec_driver_sql("BEGIN")
+
+
 @contextmanager
 def transaction(session: Session) -> Iterator[Session]:
     """Commit when the block ends, roll back when it raises."""

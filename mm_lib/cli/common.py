@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from mm_lib import log
 from mm_lib.cache.codec import CacheError
-from mm_lib.database import make_engine, make_sessions, transaction
+from mm_lib.database import freeze, make_engine, make_sessions, transaction
 from mm_lib.services.errors import ServiceError
 from mm_lib.settings import Settings, SettingsError, load
 
@@ -60,8 +60,9 @@ class Program:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that is rolled back when the block ends."""
+        """A session that sees the database as of one moment and is rolled back when the block ends."""
         with make_sessions(self.engine)() as session:
+            freeze(session)
             yield session
 
 
@@ -81,7 +82,7 @@ class Group(click.Group):
         except BrokenPipeError:
             raise  # `| head` is no failure; click knows what to do
         except OSError as error:
-            raise Failure(str(error), 1) from error
+            raise Failure(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1) from error
 
 
 class Failure(click.ClickException):
@@ -96,6 +97,8 @@ def _database_message(error: OperationalError | ProgrammingError) -> str:
     text = str(error.orig).strip()
     if "no such table" in text or "does not exist" in text:
         return f"The database has no up-to-date schema ({text}). Run `mm-admin db upgrade`."
+    if "unable to open database file" in text:
+        return "The database file cannot be opened: does the folder in database.url exist, and may you write there?"
     return f"The database cannot be used: {text}"
 
 

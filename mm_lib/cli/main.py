@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mm_lib.cli import cache, content, database, geodata, mirrors, rules, users
+from mm_lib.cli import cache, content, database, geodata, mirrors, placement, rules, users
 from mm_lib.cli.common import Group, Program, config_option
 
 
@@ -33,6 +33,8 @@ for command in (
     mirrors.host,
     mirrors.url,
     mirrors.netblock,
+    placement.location,
+    placement.directory,
     users.user,
     geodata.geodata,
     cache.cache,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import getpass
-from typing import Any
+from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
 from mm_lib.cli.common import Group, Program, json_option, show
 from mm_lib.model.base import State
@@ -17,6 +18,22 @@ from mm_lib.services.errors import InvalidValue
 site_of_host = click.option("--site", "site_name", help="Needed where several sites have a host of that name.")
 private_option = click.option("--private", is_flag=True, help="Not for the public.")
 reason_option = click.option("--reason", required=True, help="Why; the owner sees it.")
+coordinates_option = click.option("--coordinates", type=(float, float), help="Latitude and longitude in degrees.")
+
+
+class _Known(click.Choice[str]):
+    """yes, no, or unknown, as True, False and None."""
+
+    def __init__(self) -> None:
+        super().__init__(["yes", "no", "unknown"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value."""
+        return {"yes": True, "no": False, "unknown": None}[super().convert(value, param, ctx)]
+
+
+ipv4_option = click.option("--ipv4", "has_ipv4", type=_Known(), help="Whether it can be reached by IPv4.")
+ipv6_option = click.option("--ipv6", "has_ipv6", type=_Known(), help="Whether it can be reached by IPv6.")
 
 
 def _actor() -> str:
@@ -119,8 +136,10 @@ def host() -> None:
 @click.option("--country", help="Two letters, ISO 3166-1.")
 @click.option("--bandwidth", "bandwidth_mbps", type=int, default=100, show_default=True, help="Mbit/s.")
 @click.option("--asn", type=int, help="Number of its own autonomous system.")
-@click.option("--coordinates", type=(float, float), help="Latitude and longitude in degrees.")
+@coordinates_option
 @private_option
+@ipv4_option
+@ipv6_option
 @click.pass_obj
 def host_add(program: Program, /, site_name: str, name: str, **fields: Any) -> None:
     """Make a host of a site.
@@ -132,6 +151,35 @@ def host_add(program: Program, /, site_name: str, name: str, **fields: Any) -> N
     with program.transaction() as session:
         hosts.add_host(session, site_name, name, created_by=_actor(), **fields)
     click.echo(f"Made the host {name}.")
+
+
+@host.command("set")
+@click.argument("name")
+@click.option("--country", help="Two letters, ISO 3166-1.")
+@click.option("--bandwidth", "bandwidth_mbps", type=int, help="Mbit/s.")
+@coordinates_option
+@click.option("--private/--public", default=None, help="Whether it serves only its own networks.")
+@ipv4_option
+@ipv6_option
+@site_of_host
+@click.pass_obj
+def host_set(program: Program, /, name: str, site_name: str | None, **fields: Any) -> None:
+    """Change a host; what is not given stays as it is.
+
+    \b
+    Example:
+      mm-admin host set mirror.example.edu --bandwidth 20000 --ipv6 yes
+    """
+    given = {key: value for key, value in fields.items() if _is_given(key)}
+    if not given:
+        raise click.UsageError("Say what to change; --help shows what there is.")
+    with program.transaction() as session:
+        hosts.set_fields(hosts.find_host(session, name, site_name), **cast("hosts.HostFields", given))
+    click.echo(f"Changed {name}.")
+
+
+def _is_given(parameter: str) -> bool:
+    return click.get_current_context().get_parameter_source(parameter) is not ParameterSource.DEFAULT
 
 
 @host.command("disable")
@@ -218,7 +266,8 @@ def host_list(program: Program, as_json: bool) -> None:
     Example:
       mm-admin host list
     """
-    columns = ("id", "site", "name", "country", "bandwidth_mbps", "private", "state", "state_reason", "categories")
+    about = ("id", "site", "name", "country", "bandwidth_mbps", "private", "has_ipv4", "has_ipv6")
+    columns = (*about, "state", "state_reason", "categories")
     with program.reading() as session:
         show(hosts.list_hosts(session), columns, as_json)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, selectinload
@@ -54,6 +54,8 @@ def add_host(
     private: bool = False,
     asn: int | None = None,
     coordinates: tuple[float, float] | None = None,
+    has_ipv4: bool | None = None,
+    has_ipv6: bool | None = None,
     created_by: str = "",
 ) -> Host:
     """Make a host. Coordinates are latitude and longitude in degrees. Raises NotFound, AlreadyExists, InvalidValue."""
@@ -61,26 +63,46 @@ def add_host(
     name = clean_name("name", name)
     if session.scalar(select(Host.id).where(Host.site_id == owner.id, Host.name == name)):
         raise AlreadyExists(f"{site} has a host {name!r} already.")
-    if not 1 <= bandwidth_mbps <= MAX_BANDWIDTH:
-        raise InvalidValue("bandwidth", f"must be 1 to {MAX_BANDWIDTH} Mbit/s")
-    latitude, longitude = coordinates or (None, None)
-    if latitude is not None and longitude is not None and not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        raise InvalidValue("coordinates", "latitude must be -90 to 90 and longitude -180 to 180 degrees")
-    host = Host(
-        site=owner,
-        name=name,
-        country=country_code("country", country) if country else None,
-        bandwidth_mbps=bandwidth_mbps,
-        private=private,
-        latitude=latitude,
-        longitude=longitude,
-        state_by=created_by,
-    )
+    host = Host(site=owner, name=name, state_by=created_by)
+    set_fields(host, bandwidth_mbps=bandwidth_mbps, private=private, has_ipv4=has_ipv4, has_ipv6=has_ipv6)
+    if country:
+        set_fields(host, country=country)
+    if coordinates is not None:
+        set_fields(host, coordinates=coordinates)
     if asn is not None:
         host.asns.append(_asn(asn, AsnKind.OWN))
     session.add(host)
     session.flush()
     return host
+
+
+class HostFields(TypedDict, total=False):
+    """What can be changed of a host; what is left out stays as it is."""
+
+    country: str
+    bandwidth_mbps: int
+    private: bool
+    coordinates: tuple[float, float]  # latitude and longitude in degrees
+    has_ipv4: bool | None  # None: not known
+    has_ipv6: bool | None
+
+
+def set_fields(host: Host, **fields: Unpack[HostFields]) -> None:
+    """Change a host. Raises InvalidValue."""
+    if "country" in fields:
+        host.country = country_code("country", fields["country"])
+    if "bandwidth_mbps" in fields:
+        if not 1 <= fields["bandwidth_mbps"] <= MAX_BANDWIDTH:
+            raise InvalidValue("bandwidth", f"must be 1 to {MAX_BANDWIDTH} Mbit/s")
+        host.bandwidth_mbps = fields["bandwidth_mbps"]
+    if "coordinates" in fields:
+        latitude, longitude = fields["coordinates"]
+        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+            raise InvalidValue("coordinates", "latitude must be -90 to 90 and longitude -180 to 180 degrees")
+        host.latitude, host.longitude = latitude, longitude
+    host.private = fields.get("private", host.private)
+    host.has_ipv4 = fields.get("has_ipv4", host.has_ipv4)
+    host.has_ipv6 = fields.get("has_ipv6", host.has_ipv6)
 
 
 def _asn(number: int, kind: AsnKind) -> HostAsn:
@@ -183,6 +205,8 @@ def list_hosts(session: Session) -> list[dict[str, Any]]:
             "country": host.country,
             "bandwidth_mbps": host.bandwidth_mbps,
             "private": host.private,
+            "has_ipv4": host.has_ipv4,
+            "has_ipv6": host.has_ipv6,
             "state": host.state.value,
             "state_reason": host.state_reason,
             "last_crawled_at": host.last_crawled_at,
