@@ -12,6 +12,7 @@ import click
 from pydantic_core import PydanticUndefined
 
 from mm_lib.cli.common import Group, Program
+from mm_lib.database import driver_url
 from mm_lib.settings import CONFIG_VARIABLE, SettingsError, sections
 
 _HEADER = """\
@@ -66,6 +67,7 @@ def init(program: Program, database_url: str) -> None:
     Example:
       mm-admin --config /etc/mirrormanager/mirrormanager.toml init --database-url postgresql://mm@localhost/mm
     """
+    driver_url(database_url)  # a mistake is told now, not by the next command
     path = program.config or Path(os.environ.get(CONFIG_VARIABLE, "mirrormanager.toml"))
     try:
         # Made 0600 and only if new, in one step: it holds a secret.

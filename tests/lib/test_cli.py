@@ -110,6 +110,24 @@ def test_init_refuses_to_overwrite(tmp_path: Path) -> None:
     assert path.read_text() == "# mine\n"
 
 
+def test_init_refuses_a_database_that_is_not_supported_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new.toml"
+    refused = CliRunner().invoke(main, ["--config", str(path), "init", "--database-url", "mysql://mm@localhost/mm"])
+    assert refused.exit_code == 2
+    assert "database.url: mysql is not supported; use postgresql or sqlite" in refused.output
+    assert not path.exists()
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing/new.toml"
+    refused = CliRunner().invoke(main, ["--config", str(path), "init"])
+    assert (refused.exit_code, refused.output) == (1, f"Error: {path}: No such file or directory\n")
+
+
+def test_a_database_file_that_cannot_be_opened_says_where_to_look(tmp_path: Path) -> None:
+    assert "the folder in database.url" in Admin(tmp_path, f"sqlite:///{tmp_path}/no/x.sqlite").refused("db", "upgrade")
+
+
 def test_a_database_without_schema_is_answered_with_what_to_do(tmp_path: Path) -> None:
     admin = Admin(tmp_path, f"sqlite:///{tmp_path}/empty.sqlite")
     assert "mm-admin db upgrade" in admin.refused("site", "list")
