@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TEMPLATE
+from tests.journeys import clients
+from tests.journeys.clients import Finished
 from tests.journeys.packages import build_rpm, create_repository
-from tests.journeys.program import Installation, as_root, get
+from tests.journeys.program import Installation, get
 from tests.postgres import Postgres
 from tests.servers import Nginx
 
@@ -78,35 +79,11 @@ class World:
         self.installation.run("mm-crawler", "mirrors")
         self.installation.admin("cache", "build")
 
-    def dnf(self, url: str, *command: str) -> subprocess.CompletedProcess[str]:
+    def dnf(self, url: str, *command: str) -> Finished:
         """Run dnf with an empty cache and the metalink as its only source."""
         self.dnf_runs += 1
-        root = self.folder / f"dnf-{self.dnf_runs}"
-        for folder in ("repos", "log"):
-            (root / folder).mkdir(parents=True)
-        # Debian's dnf.conf has skip_if_unavailable=True, which would hide every failure.
-        (root / "repos/mm.repo").write_text(
-            f"[mm]\nname=mm\nmetalink={url}/metalink?repo=updates-released-f$releasever&arch=x86_64\n"
-            "enabled=1\ngpgcheck=0\nskip_if_unavailable=0\nretries=1\n"
-        )
-        places = {"reposdir": "repos", "cachedir": "cache", "persistdir": "persist", "logdir": "log"}
-        options = [f"--setopt={name}={root / place}" for name, place in places.items()]
-        return subprocess.run(
-            as_root(
-                "dnf",
-                "-y",
-                f"--installroot={root / 'root'}",
-                "--releasever=44",
-                "--forcearch=x86_64",
-                *options,
-                "--disableplugin=*",
-                *command,
-            ),
-            capture_output=True,
-            text=True,
-            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", "HOME": str(root)},
-            timeout=120,
-        )
+        source = f"metalink={url}/metalink?repo=updates-released-f$releasever&arch=x86_64"
+        return clients.dnf(self.folder / f"dnf-{self.dnf_runs}", source, *command)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
