@@ -44,7 +44,7 @@ BACKLOG = 2048  # connections that wait to be accepted
 CONNECTIONS = 20_000  # open ones per worker
 LOOK = 0.25  # seconds between looks for dead workers
 MIN_LIFE = 1.0  # seconds from one start of a worker to the next, so that one that cannot start does not use up the CPU
-KILL_AFTER = 30  # seconds that a worker has to end
+KILL_AFTER = 20  # seconds that a worker has to end; less than systemd waits for all of it
 
 # Its messages go where ours go, not to standard output in a format of their own.
 _LOGGING: dict[str, Any] = {"incremental": True, "formatters": {}, "handlers": {}}

@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mm_lib import log
@@ -107,7 +107,8 @@ def resolve(chosen: RedirectorSettings) -> str:
 def _allow_many_connections() -> None:
     """As many open connections as the administrator allows, not as few as a shell starts with."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(OSError, ValueError):  # a sandbox may forbid the call; systemd's LimitNOFILE has set both then
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager
