@@ -27,7 +27,8 @@ _PATIENCE = 60.0  # seconds until a server must answer
 
 
 def take_load_core() -> None:
-    """Keep this process, and all that makes load for it, off the server's core."""
+    """Keep this process, and all that makes load for it, off the server's core; end servers when SIGTERM comes too."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         raise SystemExit("Error: this benchmark needs two cores: one for the server and one for its clients.")
     os.sched_setaffinity(0, {LOAD_CORE})
