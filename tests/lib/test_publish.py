@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyroaring import BitMap
 from sqlalchemy.orm import Session
 
 from mm_lib.cache import codec, file
-from mm_lib.cache.schema import MirrorlistCache
+from mm_lib.cache.schema import ABSENCES, Factors, MirrorlistCache
 from mm_lib.model.base import State
-from mm_lib.model.content import RepositoryRedirect
+from mm_lib.model.content import Category, RepositoryRedirect
 from mm_lib.model.geography import CountryContinent, EmbargoedCountry, NetblockCountry
-from mm_lib.model.hosts import AsnKind, CountryKind, DirectoryHost, HostAsn, HostCategoryUrl, HostCountry, HostNetblock
-from mm_lib.model.state import Health
+from mm_lib.model.hosts import (
+    AsnKind,
+    CountryKind,
+    DirectoryHost,
+    Host,
+    HostAsn,
+    HostCategory,
+    HostCategoryUrl,
+    HostCountry,
+    HostNetblock,
+)
+from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
 from mm_lib.publish import rows
 from mm_lib.publish.build import build
 from mm_lib.publish.publication import CacheShrank, publish
 from mm_lib.publish.transpose import host_sets
 from mm_lib.services import hosts as host_service
+from mm_lib.services import locations, reservations
+from mm_lib.settings import WeightsSettings
 from tests import factories as make
 
 
@@ -289,3 +303,243 @@ def test_losing_most_hosts_is_refused_and_the_old_file_stands(session: Session, 
         publish(session, tmp_path / "cache")
     assert (tmp_path / "cache").read_bytes() == before
     publish(session, tmp_path / "cache", force=True)
+
+
+# Numbers, families, groups.
+
+
+def test_hosts_of_a_continent_and_in_it_of_a_country_stand_together(session: Session) -> None:
+    category = make.category(session)
+    for country in ("US", "DE", "CA", None, "FR", "DE", "US"):
+        host = make.host(session, f"m{session.query(Host).count()}", country=country)
+        make.carries(session, host, category, always=True)
+    found = built(session).hosts
+    assert [host.country for host in found] == ["", "DE", "DE", "FR", "CA", "US", "US"]
+    assert [host.id for host in found if host.country == "DE"] == sorted(h.id for h in found if h.country == "DE")
+
+
+def test_a_continent_that_operators_changed_moves_its_hosts(session: Session) -> None:
+    category = make.category(session)
+    for country in ("IL", "DE", "US"):
+        make.carries(session, make.host(session, country, country=country), category, always=True)
+    session.add(CountryContinent(country="IL", continent="SA"))
+    session.flush()
+    assert [host.name for host in built(session).hosts] == ["DE", "US", "IL"]
+
+
+def test_address_families_are_carried_over_also_when_they_are_not_known(session: Session) -> None:
+    host = make.host(session, "m")
+    host.has_ipv4 = True
+    make.carries(session, host, make.category(session), always=True)
+    found = built(session).hosts[0]
+    assert (found.ipv4, found.ipv6) == (True, None)
+
+
+def test_location_groups_name_their_hosts_and_may_be_empty(session: Session) -> None:
+    category = make.category(session)
+    hosts = [make.host(session, name) for name in ("a", "b", "not-served")]
+    for host in hosts[:2]:
+        make.carries(session, host, category, always=True)
+    locations.add_location(session, "eu")
+    locations.add_location(session, "empty")
+    for host in hosts[1:]:
+        locations.add_host(session, "eu", host)
+    assert built(session).location_hosts == {"eu": 0b10, "empty": 0}
+
+
+def test_hosts_that_are_served_without_a_crawl_are_known(session: Session) -> None:
+    category, other = make.category(session), make.category(session, "Other", "other")
+    for name, always in (("a", False), ("b", True)):
+        host = make.host(session, name)
+        make.carries(session, host, category, always=always)
+        make.carries(session, host, other)
+    assert [found.always_up_to_date for found in built(session).categories] == [0b10, 0]
+
+
+def test_a_reserved_directory_names_its_hosts_for_explanations(session: Session) -> None:
+    category = make.category(session)
+    special = make.directory(session, category, "special")
+    chosen, gone = make.host(session, "chosen"), make.host(session, "gone")
+    make.carries(session, chosen, category, always=True)
+    make.carries(session, make.host(session, "other"), category, always=True)
+    reservations.reserve(session, special, [chosen, gone])
+    assert built(session).categories[0].reserved == {"pub/fedora/linux/special": 0b1}
+
+
+# Who is absent, and why.
+
+
+def absent(cache: MirrorlistCache) -> dict[str, str]:
+    return {host.name: host.reason for host in cache.categories[0].absent}
+
+
+@pytest.mark.parametrize(
+    ("reason", "host", "carried"),
+    [
+        ("site-disabled", {"site_state": State.OWNER_DISABLED}, {}),
+        ("owner-disabled", {"state": State.OWNER_DISABLED}, {}),
+        ("admin-disabled", {"state": State.ADMIN_DISABLED}, {}),
+        ("auto-disabled", {"state": State.AUTO_DISABLED}, {}),
+        ("quarantined", {}, {"health": Health.QUARANTINED}),
+        ("no-url", {}, {"url_private": True}),
+        ("embargoed", {"country": "KP"}, {}),
+    ],
+)
+def test_a_host_that_is_not_served_is_absent_with_its_reason(
+    session: Session, reason: str, host: dict[str, Any], carried: dict[str, Any]
+) -> None:
+    category = make.category(session)
+    session.add(EmbargoedCountry(country="KP"))
+    make.carries(session, make.host(session, "m", **host), category, **carried)
+    cache = built(session)
+    assert reason in ABSENCES
+    assert absent(cache) == {"m": reason}
+    assert cache.hosts == []
+
+
+def test_the_first_of_several_reasons_is_named(session: Session) -> None:
+    """In the order of ABSENCES, whatever else is wrong with the host."""
+    category = make.category(session)
+    session.add(EmbargoedCountry(country="KP"))
+    host = make.host(session, "m", country="KP", state=State.ADMIN_DISABLED, site_state=State.OWNER_DISABLED)
+    carried = make.carries(session, host, category, url_private=True, health=Health.QUARANTINED)
+    named = []
+    for repair in (
+        lambda: setattr(host.site, "state", State.ACTIVE),
+        lambda: setattr(host, "state", State.ACTIVE),
+        lambda: setattr(session.get_one(HostCategoryHealth, carried.id), "health", Health.ACTIVE),
+        lambda: setattr(carried.urls[0], "private", False),
+        lambda: setattr(host, "country", "DE"),
+    ):
+        named.append(absent(built(session))["m"])
+        repair()
+        session.flush()
+    assert named == ["site-disabled", "admin-disabled", "quarantined", "no-url", "embargoed"]
+    assert absent(built(session)) == {}
+
+
+def test_a_host_may_be_absent_from_one_category_alone(session: Session) -> None:
+    category, other = make.category(session), make.category(session, "Other", "other")
+    host = make.host(session, "m")
+    make.carries(session, host, category, health=Health.QUARANTINED)
+    make.carries(session, host, other)
+    cache = built(session)
+    assert [[host.name for host in found.absent] for found in cache.categories] == [["m"], []]
+    assert [set(found.urls) for found in cache.categories] == [set(), {0}]
+
+
+def test_private_hosts_are_never_called_absent(session: Session) -> None:
+    category = make.category(session)
+    make.carries(session, make.host(session, "off", private=True, state=State.ADMIN_DISABLED), category)
+    make.carries(session, make.host(session, "on", site_private=True), category)
+    cache = built(session)
+    assert absent(cache) == {}
+    assert [host.name for host in cache.hosts] == ["on"]
+
+
+# What bandwidths are multiplied by.
+
+NOW = int(make.NOW.timestamp())
+PLAIN = WeightsSettings(max_share=1)
+
+
+def aged(session: Session, host: Host, category: Category, age: timedelta, **options: Any) -> HostCategory:
+    """The host carries the category for that long."""
+    carried = make.carries(session, host, category, always=options.pop("always", False), **options)
+    carried.created_at = host.state_since = host.site.state_since = make.NOW - age
+    session.flush()
+    return carried
+
+
+def factors(session: Session, settings: WeightsSettings = PLAIN) -> dict[str, Factors]:
+    """By name of the host."""
+    cache = build(rows.read(session), NOW, 1, lambda _: [], settings).cache
+    return {cache.hosts[number].name: found for number, found in cache.categories[0].factors.items()}
+
+
+@pytest.mark.parametrize(("health", "factor"), [(Health.SUSPECT, 0.5), (Health.PROBATION, 0.25)])
+def test_health_is_a_factor(session: Session, health: Health, factor: float) -> None:
+    category = make.category(session)
+    aged(session, make.host(session, "m"), category, timedelta(days=9), health=health)
+    aged(session, make.host(session, "fine"), category, timedelta(days=9))
+    assert factors(session) == {"m": Factors(health=factor)}
+
+
+def test_health_means_nothing_for_a_host_that_is_served_without_a_crawl(session: Session) -> None:
+    aged(
+        session, make.host(session, "m"), make.category(session), timedelta(days=9), health=Health.SUSPECT, always=True
+    )
+    assert factors(session) == {}
+
+
+@pytest.mark.parametrize("what", ["host", "site", "category"])
+def test_whoever_is_new_or_was_switched_on_lately_starts_slowly(session: Session, what: str) -> None:
+    category = make.category(session)
+    aged(session, make.host(session, "old"), category, timedelta(days=9))
+    host = make.host(session, "m")
+    carried = aged(session, host, category, timedelta(days=9))
+    lately = make.NOW - timedelta(hours=12)
+    if what == "category":
+        carried.created_at = lately
+    else:
+        (host if what == "host" else host.site).state_since = lately
+    session.flush()
+    assert factors(session)["m"].slow_start == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize("back", [Health.ACTIVE, Health.PROBATION])
+def test_whoever_returns_from_an_outage_starts_slowly(session: Session, back: Health) -> None:
+    """From the first good crawl on; what came later does not begin it anew."""
+    category = make.category(session)
+    aged(session, make.host(session, "old"), category, timedelta(days=9))
+    carried = aged(session, make.host(session, "m"), category, timedelta(days=9))
+    for hours, health in ((40, Health.QUARANTINED), (12, back), (6, Health.SUSPECT), (3, Health.ACTIVE)):
+        at = make.NOW - timedelta(hours=hours)
+        session.add(HealthChange(host_category_id=carried.id, at=at, health=health))
+    session.flush()
+    assert factors(session)["m"].slow_start == pytest.approx(0.55)
+
+
+def test_a_doubtful_crawl_is_no_outage(session: Session) -> None:
+    category = make.category(session)
+    aged(session, make.host(session, "old"), category, timedelta(days=9))
+    carried = aged(session, make.host(session, "m"), category, timedelta(days=9))
+    for hours, health in ((12, Health.SUSPECT), (6, Health.ACTIVE)):
+        at = make.NOW - timedelta(hours=hours)
+        session.add(HealthChange(host_category_id=carried.id, at=at, health=health))
+    session.flush()
+    assert factors(session) == {}
+
+
+def test_in_a_fresh_installation_nobody_is_held_down(session: Session) -> None:
+    category = make.category(session)
+    for hours in (1, 5, 20):
+        aged(session, make.host(session, f"m{hours}"), category, timedelta(hours=hours))
+    assert factors(session) == {}
+
+
+def test_a_giant_gets_no_more_than_its_share_of_the_country(session: Session) -> None:
+    category = make.category(session)
+    for name, bandwidth in (("giant", 10_000), ("a", 3_000), ("b", 1_000)):
+        aged(session, make.host(session, name, bandwidth=bandwidth), category, timedelta(days=9))
+    aged(session, make.host(session, "alone", country="FR", bandwidth=10_000), category, timedelta(days=9))
+    assert factors(session, WeightsSettings()) == {"giant": Factors(share=0.4)}
+
+
+def test_shares_are_of_what_is_left_after_the_other_factors(session: Session) -> None:
+    category = make.category(session)
+    for name, bandwidth, health in (("giant", 8_000, Health.SUSPECT), ("a", 2_000, Health.ACTIVE)):
+        aged(session, make.host(session, name, bandwidth=bandwidth), category, timedelta(days=9), health=health)
+    assert factors(session, WeightsSettings(share_floor=0)) == {"giant": Factors(health=0.5, share=0.5)}
+
+
+def test_private_hosts_and_those_without_a_country_have_no_share_in_one(session: Session) -> None:
+    category = make.category(session)
+    for name, bandwidth, options in (
+        ("giant", 10_000, {}),
+        ("private", 100, {"private": True}),
+        ("nowhere", 10_000, {"country": None}),
+        ("nowhere-too", 100, {"country": None}),
+    ):
+        aged(session, make.host(session, name, bandwidth=bandwidth, **options), category, timedelta(days=9))
+    assert factors(session, WeightsSettings()) == {}
