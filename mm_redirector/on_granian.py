@@ -15,14 +15,17 @@ What was found out about granian 2.8 and matters here or to what reads its WSGI 
 - SIGHUP to its main process replaces the workers. A worker that dies twice within 5.5 seconds ends the server, and two
   that die at the same time may leave one of them out. Its signal handlers set an Event, which blocks for ever if the
   signal comes while the same thread is inside of that Event. So the loop of the main process is ours.
+- Workers outlive a main process that is killed: they would keep the port from the next one.
 - SIGTERM lets a worker answer the requests that it has read; all other connections are closed at once.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -38,6 +41,7 @@ from granian.server import MPServer
 
 from mm_lib.settings import Settings
 from mm_redirector import lame_duck, wsgi
+from mm_redirector.app import Application
 
 KEEPALIVE = 75_000  # ms; longer than the reverse proxies in front keep theirs, or they would meet closed connections
 BACKLOG = 2048  # connections that wait to be accepted
@@ -96,6 +100,21 @@ class Server(MPServer):
             self._respawn_workers(dead, spawn_target, target_loader)
 
 
+def start(settings: Settings, metrics: Path) -> Application:
+    """Called in each worker, after the fork."""
+    application = wsgi.start(settings, metrics)
+    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    return application
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        while True:  # until the handler, which is set after the application was built, hears it
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+
+
 def serve(settings: Settings, address: str, metrics: Path) -> None:
     """Serve until a signal ends it."""
     chosen = settings.redirector
@@ -117,4 +136,4 @@ def serve(settings: Settings, address: str, metrics: Path) -> None:
         log_dictconfig=_LOGGING,
     )
     signal.signal(signal.SIGUSR1, server.hear)
-    server.serve(target_loader=partial(wsgi.start, settings, metrics), wrap_loader=False)
+    server.serve(target_loader=partial(start, settings, metrics), wrap_loader=False)

@@ -186,6 +186,20 @@ def test_with_one_worker_clients_wait_for_its_successor(tmp_path: Path) -> None:
 
 
 @together
+def test_workers_do_not_outlive_a_main_process_that_is_killed(tmp_path: Path) -> None:
+    """They would keep the port from the next one."""
+    running = run("granian", tmp_path)
+    running.process.kill()
+    running.process.wait(PATIENCE)
+
+    def is_free() -> bool:
+        return bool(server.resolve(RedirectorSettings(port=running.port)))
+
+    wait_until(is_free, bool)
+    running.process.communicate()
+
+
+@together
 def test_a_missing_cache_is_waited_for_and_a_new_one_is_noticed(tmp_path: Path) -> None:
     port = free_port()
     process = launch([*MAIN, "--port", str(port)], configure(tmp_path))
