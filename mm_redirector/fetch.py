@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -370,6 +371,8 @@ class Fetching:
             self._thread.join()
 
     def _run(self) -> None:
+        # Signals are for the main thread: one that came to this thread would not wake it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while not self._stopped.is_set():
             try:
                 self._once()
@@ -425,6 +428,7 @@ def once(settings: Settings) -> int:
 
 def _child_main() -> None:
     """Fetch once for `Fetching`: settings come in, results go out; the log goes where that of the server goes."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # what the thread that started us blocks, we are to be ended by
     settings = Settings.model_validate_json(sys.stdin.read())
     log.configure(settings.log)
     outcome = fetch(settings, lambda result: print(result, flush=True))  # noqa: T201 # the parent reads it

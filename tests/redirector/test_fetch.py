@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -603,6 +604,20 @@ def test_stopping_does_not_wait_for_a_download(place: Place) -> None:
         handle.stop()
         over.set()
     assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_signals_are_left_to_the_main_thread(place: Place, origin: Origin) -> None:
+    results: Queue[str] = Queue()
+    origin.publish(5)
+    handle = start_fetching(background(place, origin.url), results.put)
+    try:
+        results.get(timeout=PATIENCE)
+        (thread,) = (thread for thread in threading.enumerate() if thread.name == "cache-fetch")
+        status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+        blocked = int(status.split("SigBlk:")[1].split()[0], 16)
+        assert all(blocked >> (number - 1) & 1 for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1))
+    finally:
+        handle.stop()
 
 
 def test_without_urls_nothing_runs(place: Place) -> None:
