@@ -103,9 +103,11 @@ def select(
         if need <= 0:
             break
         fresh = stage.hosts & ~seen
-        seen |= stage.hosts
         drawn = draw.uniform(fresh, need) if stage.kind in _UNIFORM else draw.weighted(fresh, need, stage.pool)
-        tiers.append(Tier(stage.kind, stage.names, stage.hosts, drawn, len(drawn) < fresh.bit_count()))
+        cut = len(drawn) < fresh.bit_count()
+        # Who was not drawn from a group may still stand in a country that was asked for.
+        seen |= union(1 << host for host in drawn) if cut and groups else stage.hosts
+        tiers.append(Tier(stage.kind, stage.names, stage.hosts, drawn, cut))
         hosts += drawn
     return Selection(target, view, tiers, hosts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from random import Random
 from urllib.parse import urlencode
 
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ COUNTRIES = sorted(CONTINENTS)
 SOMEWHERE = [*COUNTRIES, "XX", ""]  # XX is on no continent
 SYSTEM, GROUP = 64500, "campus"
 CLIENTS = {f"198.51.{number}.7": country for number, country in enumerate(SOMEWHERE)} | {
-    "10.1.2.9": "SE", "10.1.9.9": "DE", "2001:db8:1::9": "US", "2002:0a01:0209::1": "", "unknown": "",
+    "10.1.2.9": "SE", "10.1.9.9": "DE", "2001:db8:1::9": "US", "2002:0a01:0209::1": "SE", "unknown": "",
 }  # fmt: skip
 ADDRESSES = sorted(CLIENTS)
 PLACES = [None, (59.3, 18.1), (52.5, 13.4), (48.9, 2.4), (40.7, -74.0), (35.7, 139.7)]
@@ -30,65 +30,76 @@ def atlas(place: tuple[float, float] | None = None, asn: int | None = None) -> A
     return Atlas(countries=dict(CLIENTS), places=places, numbers=numbers)  # type: ignore[arg-type]
 
 
-@st.composite
-def hosts(draw: Any, number: int) -> Host:
+def _host(random: Random, number: int) -> Host:
     """One mirror."""
-    latitude, longitude = draw(st.sampled_from(PLACES)) or (None, None)
-    few = st.lists(st.sampled_from(COUNTRIES), max_size=2, unique=True).map(tuple)
+    latitude, longitude = random.choice(PLACES) or (None, None)
+
+    def few() -> tuple[str, ...]:
+        return tuple(random.sample(COUNTRIES, random.randint(1, 2))) if random.random() < 0.25 else ()
+
     return Host(
         number,
         f"h{number}.example",
         f"site{number}",
-        draw(st.sampled_from([*COUNTRIES, ""])),
-        draw(st.sampled_from([0, 1, 10, 100, 1000, 10_000])),
-        draw(st.integers(0, 4)) == 0,
+        random.choice([*COUNTRIES, ""]),
+        random.choice([0, 1, 10, 100, 1000, 10_000]),
+        random.random() < 0.2,
         1,
         latitude,
         longitude,
-        draw(few) if draw(st.integers(0, 3)) == 0 else (),
-        draw(few) if draw(st.integers(0, 3)) == 0 else (),
-        draw(st.sampled_from([None, True, False])),
-        draw(st.sampled_from([None, True, False])),
+        few(),
+        few(),
+        random.choice([None, True, False]),
+        random.choice([None, True, False]),
     )
 
 
-FACTORS = st.builds(
-    Factors, st.sampled_from([0.0, 0.25, 1.0]), st.sampled_from([0.1, 1.0]), st.sampled_from([0.5, 1.0])
-)
+def _factors(random: Random) -> Factors:
+    return Factors(random.choice([0.0, 0.25, 1.0]), random.choice([0.1, 1.0]), random.choice([0.5, 1.0]))
 
 
-@st.composite
-def worlds(draw: Any, largest: int = 30) -> MirrorlistCache:
+def _urls(random: Random, number: int) -> tuple[str, ...]:
+    schemes = random.sample(["https", "http", "ftp", "rsync"], random.randint(0, 3))
+    return tuple(f"{scheme}://h{number}.example/top" for scheme in schemes)
+
+
+def make(size: int, seed: int) -> MirrorlistCache:
     """A cache with one directory, its repodata, and whatever may be said about hosts."""
-    everybody = [draw(hosts(number)) for number in range(draw(st.integers(0, largest)))]
-    mask = st.integers(0, (1 << len(everybody)) - 1)
-    schemes = st.lists(st.sampled_from(["https", "http", "ftp", "rsync"]), max_size=3, unique=True)
-    urls = {number: draw(schemes) for number in range(len(everybody))}
+    random = Random(seed)
+
+    def mask() -> int:
+        return random.getrandbits(size) if size else 0
+
+    everybody = [_host(random, number) for number in range(size)]
     details: tuple[FileDetail, ...] = (NEWEST, OLDER)
     category = Category(
         "Random",
         "top",
-        {n: tuple(f"{scheme}://h{n}.example/top" for scheme in chosen) for n, chosen in urls.items() if chosen},
+        {number: found for number in range(size) if (found := _urls(random, number))},
         {DIRECTORY: 0, f"{DIRECTORY}/repodata": 1, "top": 2},
         {FILE: details},
-        {number: draw(FACTORS) for number in range(len(everybody)) if draw(st.booleans())},
-        reserved={DIRECTORY: draw(mask)} if draw(st.integers(0, 9)) == 0 else {},
+        {number: _factors(random) for number in range(size) if random.random() < 0.5},
+        reserved={DIRECTORY: mask()} if random.random() < 0.1 else {},
     )
-    everyone = (1 << len(everybody)) - 1
     return MirrorlistCache(
         generated_at=1_790_000_000,
-        generation=draw(st.integers(1, 3)),
+        generation=random.randint(1, 3),
         hosts=everybody,
-        masks=[draw(mask) | draw(mask), draw(mask) | draw(mask), everyone],
+        masks=[mask() | mask(), mask() | mask(), (1 << size) - 1],
         categories=[category],
         repositories={("r", "a"): (0, DIRECTORY)},
-        netblock_hosts={"10.1.0.0/16": draw(mask), "10.1.2.0/24": draw(mask), "2001:db8:1::/48": draw(mask)},
-        location_hosts={GROUP: draw(mask), "other": draw(mask)},
-        asn_hosts={SYSTEM: draw(mask)},
+        netblock_hosts={"10.1.0.0/16": mask(), "10.1.2.0/24": mask(), "2001:db8:1::/48": mask()},
+        location_hosts={GROUP: mask(), "other": mask()},
+        asn_hosts={SYSTEM: mask()},
         country_continents=CONTINENTS,
         netblock_countries={},
-        embargoed_countries=draw(st.lists(st.sampled_from(COUNTRIES), max_size=1)),
+        embargoed_countries=random.sample(COUNTRIES, random.randint(0, 1)),
     )
+
+
+def worlds(largest: int = 30) -> st.SearchStrategy[MirrorlistCache]:
+    """Caches by size and seed: Hypothesis would need most of a test's time to choose every host's values itself."""
+    return st.builds(make, st.integers(0, largest), st.integers(0, 1 << 32))
 
 
 COUNTRY_LISTS = ["", "SE", "de", "FR,SE", "global", "Global,JP", "XX", "CA", "se,SE,de", "A1"]
@@ -103,11 +114,16 @@ PARAMETERS: dict[str, list[str | None]] = {
 }
 
 
-@st.composite
-def questions(draw: Any, names: tuple[str, ...] = tuple(PARAMETERS)) -> dict[str, str]:
+def question(names: tuple[str, ...], seed: int) -> dict[str, str]:
     """Some parameters of a request."""
-    chosen = {name: draw(st.sampled_from(PARAMETERS[name])) for name in names}
+    random = Random(seed)
+    chosen = {name: random.choice(PARAMETERS[name]) for name in names}
     return {name: value for name, value in chosen.items() if value is not None}
+
+
+def questions(names: tuple[str, ...] = tuple(PARAMETERS)) -> st.SearchStrategy[dict[str, str]]:
+    """Parameters by seed."""
+    return st.builds(question, st.just(names), st.integers(0, 1 << 32))
 
 
 def encoded(parameters: dict[str, str]) -> str:
