@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from itertools import chain
 from pathlib import Path
@@ -45,7 +46,7 @@ def update(program: Program, output: Path | None, folder: Path | None, minimum: 
     with tempfile.TemporaryDirectory(prefix="mm-geodata-") as temporary:
         files = (folder / "geoip", folder / "geoip6") if folder else service.fetch(Path(temporary))
         ranges = chain.from_iterable(map(service.read_ranges, files))
-        with Progress(console=Console(stderr=True)) as progress:
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("Countries", total=COUNTRIES)
             count = service.build(ranges, target, minimum, lambda done: progress.update(task, completed=done))
             progress.update(task, total=progress.tasks[0].completed)

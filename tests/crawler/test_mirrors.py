@@ -102,6 +102,17 @@ def test_the_table_for_people_says_in_words_what_is_not_good(world: World, nginx
     assert len(table.splitlines()[0].rstrip()) <= 80
 
 
+def test_at_the_log_level_of_the_cron_sample_a_crawl_without_trouble_sends_no_mail(
+    world: World, nginx: Nginx, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = (Path(__file__).parents[2] / "utils/cron/mirrormanager").read_text()
+    name, level = next(line for line in sample.splitlines() if line.startswith("MM_LOG__LEVEL=")).split("=")
+    monkeypatch.setenv(name, level)
+    with transaction(session):
+        world.host("good", nginx.urls["good"])
+    assert crawl().stderr == ""
+
+
 def test_a_dry_run_tells_and_keeps_nothing(world: World, nginx: Nginx, session: Session) -> None:
     with transaction(session):
         host = world.host("good", nginx.urls["good"])

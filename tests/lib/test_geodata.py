@@ -86,6 +86,7 @@ def test_the_command_builds_where_the_configuration_says(texts: Path) -> None:
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     assert "from 3 ranges" in result.output
+    assert result.stderr == ""  # what cron would mail
     assert (texts / "country.mmdb").is_file()
 
 
