@@ -25,9 +25,11 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.name = path.stem
         self._seen: Stamp | None = None
         self._get: Callable[[str], Any] | None = None
         self._complaint = ""
+        self.built: int | None = None  # seconds since the epoch; of the file in use
         self.refresh()
 
     @property
@@ -46,7 +48,8 @@ class Database:
             if seen != self._seen:
                 self._seen = seen
                 # The old reader is not closed here: a request may be using it. Its last user drops it.
-                self._get = maxminddb.open_database(self._path, maxminddb.MODE_MMAP_EXT).get
+                reader = maxminddb.open_database(self._path, maxminddb.MODE_MMAP_EXT)
+                self._get, self.built = reader.get, reader.metadata().build_epoch
                 logger.info("opened %s", self._path)
         except _ERRORS as error:
             self._complain(error)
@@ -113,8 +116,15 @@ class GeoData:
 
     def refresh(self) -> None:
         """Open the databases that were replaced."""
-        for database in (*self._countries, *([self._asn] if self._asn else [])):
+        for database in self._databases():
             database.refresh()
+
+    def built(self) -> dict[str, int]:
+        """When each database that is in use was built, by the name of its file."""
+        return {database.name: database.built for database in self._databases() if database.built is not None}
+
+    def _databases(self) -> list[Database]:
+        return [*self._countries, *([self._asn] if self._asn else [])]
 
 
 def _country(record: Mapping[str, Any]) -> str:

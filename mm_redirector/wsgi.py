@@ -92,7 +92,7 @@ def build(settings: Settings, metrics_directory: Path | None = None) -> Worker:
     access_log = None
     if chosen.access_log:
         access_log = AccessLog(chosen.access_log, chosen.access_log_format, networks=chosen.log_networks)
-    metrics = Metrics(_sources(store, access_log), metrics_directory)
+    metrics = Metrics(_sources(store, geo, access_log), metrics_directory)
     application = Application(
         store.current,
         geo,
@@ -104,12 +104,13 @@ def build(settings: Settings, metrics_directory: Path | None = None) -> Worker:
     return Worker(application, store, metrics, access_log)
 
 
-def _sources(store: Store, access_log: AccessLog | None) -> Sources:
+def _sources(store: Store, geo: GeoData, access_log: AccessLog | None) -> Sources:
     def index() -> tuple[int, int] | None:
         current = store.current()
         return (current.generation, current.generated_at) if isinstance(current, Index) else None
 
-    return Sources(index=index, dropped=lambda: access_log.dropped if access_log else 0)
+    dropped = (lambda: access_log.dropped) if access_log else int
+    return Sources(index=index, databases=geo.built, dropped=dropped)
 
 
 def on_signals(actions: Mapping[signal.Signals, Callable[[], None]]) -> None:

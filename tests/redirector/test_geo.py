@@ -73,6 +73,13 @@ def test_a_replaced_database_is_opened(tmp_path: Path) -> None:
     assert source.country("89.160.20.113") == "SE"
 
 
+def test_the_age_of_each_database_is_known() -> None:
+    built = geo(country_database=COUNTRY, asn_database=ASN).built()
+    assert set(built) == {"GeoIP2-Country-Test", "GeoLite2-ASN-Test"}
+    assert all(1_400_000_000 < epoch < 2_000_000_000 for epoch in built.values())
+    assert geo().built() == {}
+
+
 @pytest.mark.parametrize("loss", ["removed", "replaced by a broken one"])
 def test_a_database_that_is_lost_goes_on_answering(tmp_path: Path, loss: str) -> None:
     path = tmp_path / "country.mmdb"
