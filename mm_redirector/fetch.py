@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import random
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urljoin
 
 from mm_lib import log
@@ -349,11 +350,12 @@ def _remember(target: Path, known: Known) -> None:
 
 
 class Fetching:
-    """Fetches in the background until it is stopped."""
+    """Fetches in the background until it is stopped, or the `with` block that it was started for ends."""
 
     def __init__(self, settings: Settings, on_result: OnResult) -> None:
         self._settings = settings
         self._on_result = on_result
+        self._owner = os.getpid()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
@@ -361,8 +363,16 @@ class Fetching:
         if settings.redirector.cache_urls:
             self._thread.start()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         """End it, also in the middle of a download; the file in place stays as it is."""
+        if os.getpid() != self._owner:  # a worker that was forked off has neither the thread nor a sane lock
+            return
         self._stopped.set()
         with self._lock:
             if self._child is not None:

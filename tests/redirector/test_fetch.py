@@ -620,6 +620,23 @@ def test_signals_are_left_to_the_main_thread(place: Place, origin: Origin) -> No
         handle.stop()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # what gunicorn does, too, from Python 3.12 on
+def test_a_forked_worker_leaves_it_alone(place: Place, origin: Origin) -> None:
+    origin.publish(5)
+    results: Queue[str] = Queue()
+    with start_fetching(background(place, origin.url), results.put) as handle:
+        results.get(timeout=PATIENCE)
+        worker = os.fork()
+        if worker == 0:
+            with handle:
+                pass
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 7
+        origin.publish(6)
+        while results.get(timeout=PATIENCE) != "updated":
+            pass
+
+
 def test_without_urls_nothing_runs(place: Place) -> None:
     before = threading.active_count()
     handle = start_fetching(background(place))
