@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from mm_lib.cache.schema import Category, FileDetail, Host, MirrorlistCache
 from mm_redirector.app import Application
@@ -181,10 +181,15 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    lines: tuple[tuple[str, str], ...] = ()  # the headers, also those that occur more than once
 
     @property
     def text(self) -> str:
         return self.body.decode()
+
+    def every(self, name: str) -> list[str]:
+        """The values of a header that may occur more than once."""
+        return [value for header, value in self.lines if header == name]
 
     @property
     def comment(self) -> str:
@@ -203,9 +208,10 @@ def environment(url: str, address: str, method: str, headers: dict[str, str]) ->
     return {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": parts.path,
+        "PATH_INFO": unquote_to_bytes(parts.path).decode("latin-1"),
         "QUERY_STRING": parts.query.encode().decode("latin-1"),
         "REMOTE_ADDR": address,
+        "wsgi.url_scheme": "http",
         "wsgi.input": BytesIO(),
         **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
     }
@@ -215,7 +221,7 @@ def request(application: Application, environ: dict[str, Any]) -> Answer:
     heard: list[tuple[str, list[tuple[str, str]]]] = []
     body = b"".join(application(environ, lambda status, headers: heard.append((status, headers))))
     ((status, headers),) = heard
-    return Answer(int(status.split()[0]), dict(headers), body)
+    return Answer(int(status.split()[0]), dict(headers), body, tuple(headers))
 
 
 def client(cache: MirrorlistCache | Index | None = None, policy: Policy | None = None, **parts: Any) -> Ask:
