@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from mm_redirector.location import GeoSource
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
 from mm_redirector.render import Response
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Random, seeded
+from mm_redirector.shuffle import Random, fresh, seeded
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 Observe = Callable[[str, str, str, float, int], None]  # kind, result, tier, seconds, bytes
@@ -45,7 +44,7 @@ class Application:
         log: Callable[[Entry], None] = ignore,
         observe: Observe = unobserved,
         exposition: Callable[[], bytes] | None = None,
-        draw: Random = random.random,
+        draw: Random | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._current = current
@@ -54,7 +53,7 @@ class Application:
         self._log = log
         self._observe = observe
         self._exposition = exposition
-        self._draw = draw
+        self._draw = draw or fresh()
         self._clock = clock
         self._explained: tuple[int, int] = (0, 0)  # minute, explanations in it
 

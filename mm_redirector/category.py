@@ -8,9 +8,10 @@ from math import prod
 from typing import NamedTuple
 from urllib.parse import quote
 
+import numpy as np
+
 from mm_lib.cache.schema import Absent, Category, Factors, FileDetail, Host
 from mm_redirector.query import LIST_PROTOCOLS, REDIRECT_PROTOCOLS, UNSAFE, Choice
-from mm_redirector.shuffle import Pool
 
 HOLE = b"\x01"  # stands in a host's contribution where the rest of the URL comes; no URL contains it
 
@@ -46,7 +47,7 @@ class CategoryIndex:
     """One category: its directories, and what its hosts contribute to answers."""
 
     def __init__(
-        self, category: Category, hosts: Sequence[Host], masks: Sequence[int], factors: frozenset[str], areas: Areas
+        self, category: Category, hosts: Sequence[Host], masks: Sequence[int], factors: frozenset[str]
     ) -> None:
         self.name = category.name
         self.always_up_to_date = category.always_up_to_date
@@ -66,9 +67,7 @@ class CategoryIndex:
         self.view(Choice(frozenset(REDIRECT_PROTOCOLS), 1))
         self._factors = category.factors
         self.weights = [weight(self.weighing(number), factors) for number in range(len(hosts))]
-        self.world = Pool.of(areas.world & self.hosts, self.weights)
-        self.continents = {name: Pool.of(mask & self.hosts, self.weights) for name, mask in areas.continents.items()}
-        self.countries = {name: Pool.of(mask & self.hosts, self.weights) for name, mask in areas.countries.items()}
+        self.inverse_weights = 1.0 / np.array(self.weights)
 
     def weighing(self, number: int) -> Weighing:
         """What the host with this number is weighed by."""
@@ -121,14 +120,6 @@ class CategoryIndex:
                 elements[number] = _elements(self._hosts[number], chosen)
                 elements4[number] = _elements4(self._hosts[number], chosen)
         return View(mask, shown, lines, elements, elements4)
-
-
-class Areas(NamedTuple):
-    """Which hosts are served to clients of which part of the world, whatever the category."""
-
-    world: int
-    continents: Mapping[str, int]
-    countries: Mapping[str, int]
 
 
 _KNOWN_PROTOCOLS = frozenset({"https", "http", "ftp", "rsync"})

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mm_lib.cache.schema import ABSENCES
 from mm_redirector.index import Index
 from mm_redirector.location import ClientLocation
@@ -124,9 +126,9 @@ def _arithmetic(decision: Decision, host: int) -> dict[str, float]:
     nearness = decision.draw.nearness
     values = {"bandwidth": float(weighing.bandwidth), **weighing.factors._asdict()}
     if nearness is not None:
-        values["nearness"] = nearness(host)
+        values["nearness"] = float(nearness(np.array([host]))[0])
     shown = {name: value for name, value in values.items() if name in decision.policy.factors}
-    return {**shown, "product": decision.draw.weights[host] * shown.get("nearness", 1.0)}
+    return {**shown, "product": decision.selection.target.category.weights[host] * shown.get("nearness", 1.0)}
 
 
 def _host(index: Index, number: int, names_private: bool) -> dict[str, Any]:

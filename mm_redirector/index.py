@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import cos, radians, sin
+from math import cos, nan, radians, sin
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mm_lib.cache.schema import Host, MirrorlistCache
-from mm_redirector.category import Areas, CategoryIndex
+from mm_redirector.category import CategoryIndex
 from mm_redirector.networks import NetblockTable
 from mm_redirector.query import UNSAFE
 from mm_redirector.settings import BALANCED, Policy
@@ -43,6 +46,7 @@ class Index:
     countries: Mapping[str, int]  # country -> public hosts that are local there
     standing: Mapping[str, int]  # country -> hosts that stand there, private ones too
     continents: Mapping[str, tuple[str, ...]]  # continent -> its countries that have hosts, sorted
+    continent_hosts: Mapping[str, int]  # continent -> public hosts that are local there
     continent_of: Mapping[str, str]
     unrestricted: int  # hosts that serve clients from everywhere
     accepting: Mapping[str, int]  # country -> hosts that serve only named countries, this one among them
@@ -53,7 +57,7 @@ class Index:
     embargoed: int  # hosts in countries whose hosts are not used
     ipv4: int  # hosts that are not known to lack IPv4
     ipv6: int  # hosts that are known to have IPv6
-    places: Sequence[Vector | None]  # where each host stands, as far as that is known
+    places: NDArray[np.float64]  # where each host stands, on the unit sphere; NaN if that is not known
     remembered: dict[Any, Any] = field(default_factory=dict)  # what lookup.find has found before
 
     def open_to(self, country: str) -> int:
@@ -74,18 +78,11 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED) -> Index:
     }
     continent_of = {country.upper(): continent for country, continent in cache.country_continents.items()}
     continents = _continents(countries, continent_of)
-    areas = Areas(
-        public & ~embargoed,
-        {name: union(countries[country] for country in group) for name, group in continents.items()},
-        countries,
-    )
     return Index(
         generated_at=cache.generated_at,
         generation=cache.generation,
         hosts=hosts,
-        categories=[
-            CategoryIndex(category, hosts, cache.masks, policy.factors, areas) for category in cache.categories
-        ],
+        categories=[CategoryIndex(category, hosts, cache.masks, policy.factors) for category in cache.categories],
         repositories=cache.repositories,
         disabled=frozenset((prefix, arch) for prefix, arch in cache.disabled_repositories),
         redirects=cache.repository_redirects,
@@ -94,6 +91,7 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED) -> Index:
         countries=countries,
         standing=_by_country(hosts, lambda host: (host.country,)),
         continents=continents,
+        continent_hosts={name: union(countries[country] for country in group) for name, group in continents.items()},
         continent_of=continent_of,
         unrestricted=_mask(n for n, host in enumerate(hosts) if not host.allowed_countries),
         accepting=_by_country(hosts, lambda host: host.allowed_countries),
@@ -104,7 +102,7 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED) -> Index:
         embargoed=embargoed,
         ipv4=_mask(n for n, host in enumerate(hosts) if host.ipv4 is not False),
         ipv6=_mask(n for n, host in enumerate(hosts) if host.ipv6),
-        places=[_place(host) for host in hosts],
+        places=np.array([_place(host) for host in hosts]).reshape(-1, 3),
     )
 
 
@@ -114,9 +112,9 @@ def vector(latitude: float, longitude: float) -> Vector:
     return cos(phi) * cos(lam), cos(phi) * sin(lam), sin(phi)
 
 
-def _place(host: Host) -> Vector | None:
+def _place(host: Host) -> Vector:
     if host.latitude is None or host.longitude is None:
-        return None
+        return nan, nan, nan
     return vector(host.latitude, host.longitude)
 
 

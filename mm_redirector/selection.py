@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from math import acos
 from typing import NamedTuple
 
-from mm_redirector.category import CategoryIndex, View
+import numpy as np
+
+from mm_redirector.category import View
 from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.networks import network_of
 from mm_redirector.query import GLOBAL, MirrorQuery
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Draw, Pool, Random, StableDraw, seed, union
+from mm_redirector.shuffle import Draw, Hosts, Nearness, Numbers, Random, StableDraw, seed, union
 
 EARTH_RADIUS_KM = 6371.0
 MIN_NEARNESS = 0.05  # farther away than a few thousand kilometres, the distance says little
@@ -73,7 +74,6 @@ class _Stage(NamedTuple):
     kind: TierKind
     names: tuple[str, ...]
     hosts: int
-    pool: Pool | None = None
 
 
 _UNIFORM = (TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN)  # equal rights: bandwidth to the world says nothing
@@ -93,7 +93,7 @@ def select(
     hosts: list[int] = []
     seen = 0
     groups = query.locations if policy.location_groups else ()
-    who = _Hosts(servable, allowed, target.category)
+    who = _Hosts(servable, allowed)
     for stage in _stages(client, query, index, who, groups):
         if stage.kind is TierKind.GLOBAL and not policy.max_hosts and len(hosts) >= policy.minimum_hosts:
             break
@@ -103,7 +103,7 @@ def select(
         if need <= 0:
             break
         fresh = stage.hosts & ~seen
-        drawn = draw.uniform(fresh, need) if stage.kind in _UNIFORM else draw.weighted(fresh, need, stage.pool)
+        drawn = draw.uniform(fresh, need) if stage.kind in _UNIFORM else draw.weighted(fresh, need)
         cut = len(drawn) < fresh.bit_count()
         # Who was not drawn from a group may still stand in a country that was asked for.
         seen |= union(1 << host for host in drawn) if cut and groups else stage.hosts
@@ -135,40 +135,23 @@ def drawing(
     """How the order is drawn: anew for each request, or the same for one network as long as the cache is the same."""
     nearness = None
     if client.place is not None and "nearness" in policy.factors:
-        nearness = _Nearness(client.place, index, policy.nearness_km)
+        nearness = _nearness(client.place, index, policy.nearness_km)
     if query.stable:
         network = network_of(client.outer) if client.outer else ""
-        return StableDraw(seed(network, index.generation), target.category.weights, nearness)
-    return Draw(random, target.category.weights, nearness)
+        return StableDraw(seed(network, index.generation), target.category.inverse_weights, nearness)
+    return Draw(random, target.category.inverse_weights, nearness)
 
 
-class _Nearness:
-    """host -> factor: 1 next door, half at a set distance, falling with its square."""
+def _nearness(client: Vector, index: Index, half_at_km: float) -> Nearness:
+    """hosts -> factors: 1 next door, half at a set great-circle distance, falling with its square."""
+    places, origin = index.places, np.array(client)
 
-    __slots__ = ("_client", "_known", "_places", "_scale")
+    def measure(hosts: Hosts) -> Numbers:
+        kilometres = np.arccos(np.clip(places[hosts] @ origin, -1.0, 1.0)) * EARTH_RADIUS_KM
+        near = np.maximum(1.0 / (1.0 + (kilometres / half_at_km) ** 2), MIN_NEARNESS)
+        return np.where(np.isnan(near), UNKNOWN_NEARNESS, near)
 
-    def __init__(self, client: Vector, index: Index, half_at_km: float) -> None:
-        self._client = client
-        self._places = index.places
-        self._scale = EARTH_RADIUS_KM / half_at_km
-        self._known: dict[int, float] = {}
-
-    def __call__(self, host: int) -> float:
-        found = self._known.get(host)
-        if found is None:
-            found = self._known[host] = self._measure(self._places[host])
-        return found
-
-    def _measure(self, place: Vector | None) -> float:
-        if place is None:
-            return UNKNOWN_NEARNESS
-        return max(MIN_NEARNESS, 1.0 / (1.0 + (angle(self._client, place) * self._scale) ** 2))
-
-
-def angle(one: Vector, other: Vector) -> float:
-    """Between two places as seen from the centre of the earth, in radians."""
-    cosine = one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
-    return acos(max(-1.0, min(1.0, cosine)))
+    return measure
 
 
 class _Hosts(NamedTuple):
@@ -176,7 +159,6 @@ class _Hosts(NamedTuple):
 
     servable: int  # up to date, with a URL; private ones, too
     allowed: int  # those of them that serve every client of the client's country
-    category: CategoryIndex
 
 
 def _stages(
@@ -234,15 +216,15 @@ def _by_group(groups: Iterable[str], hosts: _Hosts, index: Index) -> Iterator[_S
 
 def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[_Stage]:
     """The client's country, the rest of its continent, all the world."""
-    _, allowed, category = hosts
-    country = category.countries.get(client.country)
-    if country is not None and (found := country.mask & allowed):
-        yield _Stage(TierKind.COUNTRY, (client.country,), found, country)
-    continent = category.continents.get(client.continent)
-    if continent is not None and (found := continent.mask & allowed) & ~index.countries.get(client.country, 0):
-        yield _Stage(TierKind.CONTINENT, (), found, continent)
-    if found := category.world.mask & allowed:
-        yield _Stage(TierKind.GLOBAL, (GLOBAL.lower(),), found, category.world)
+    allowed = hosts.allowed
+    own = index.countries.get(client.country, 0)
+    if found := own & allowed:
+        yield _Stage(TierKind.COUNTRY, (client.country,), found)
+    found = index.continent_hosts.get(client.continent, 0) & allowed
+    if found & ~own:
+        yield _Stage(TierKind.CONTINENT, (), found)
+    if allowed:
+        yield _Stage(TierKind.GLOBAL, (GLOBAL.lower(),), allowed)
 
 
 def countries_of(tier: Tier, index: Index, client: ClientLocation) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -16,6 +15,7 @@ from mm_redirector.app import Application
 from mm_redirector.index import build
 from mm_redirector.query import Reason, Refusal
 from mm_redirector.settings import CLASSIC, Policy
+from mm_redirector.shuffle import seeded
 from tests.redirector.world import (
     IN_AMERICA,
     IN_GERMANY,
@@ -172,7 +172,7 @@ def test_no_file_name_splits_the_location_header() -> None:
     "url", [f"/mirrorlist?{FEDORA}", f"/metalink?{FEDORA}", "/mirrorlist?path=n/a", "/", "/metalink"]
 )
 def test_head_has_the_headers_of_get_and_no_body(url: str) -> None:
-    draw = random.Random(1).random
+    draw = seeded("1")
     get, head = client(draw=draw)(url), client(draw=draw)(url, method="HEAD")
     assert (head.status, head.headers["Content-Length"], head.body) == (get.status, str(len(get.body)), b"")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from mm_redirector.lookup import Target, find
 from mm_redirector.query import MirrorQuery, parse
 from mm_redirector.selection import Exclusion, Selection, TierKind, countries_of, drawing, exclusions, select
 from mm_redirector.settings import CLASSIC, Policy
-from mm_redirector.shuffle import members
+from mm_redirector.shuffle import members, seeded
 from tests.redirector.world import (
     AUSTRIAN,
     BERLINER,
@@ -96,7 +95,7 @@ def selected(
     assert isinstance(target, Target)
     client = locate(asked.address, False, index, atlas or Atlas())
     assert isinstance(client, ClientLocation)
-    draw = drawing(target, client, asked, index, policy=policy, random=random.Random(seed).random)
+    draw = drawing(target, client, asked, index, policy=policy, random=seeded(str(seed)))
     return Chosen(select(target, client, asked, index, policy=policy, draw=draw), client, asked, index)
 
 
