@@ -14,7 +14,7 @@ PACKAGE = "mm-hello_1.1_all.deb"
 
 def mirror_list(world: Mirrored, path: str) -> str:
     """As docs/request.md tells administrators to write it."""
-    return f"mirror+{world.redirector}/mirrorlist?path={path}&format=apt"
+    return f"mirror+{world.redirector}/mirrorlist?path={path}&format=apt&stable=1"
 
 
 def download(folder: Path, source: str) -> bytes:
