@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm_lib.cache.schema import Category, Factors, MirrorlistCache
-from mm_redirector.explain import Decision
+from mm_redirector.explain import Decision, explain
 from mm_redirector.index import build
 from mm_redirector.query import Form
 from mm_redirector.selection import Exclusion, TierKind, exclusions
@@ -301,12 +301,16 @@ def test_a_policy_without_nearness_does_not_look_where_hosts_stand() -> None:
 def test_nearness_falls_with_the_distance(place: tuple[float, float], places: list[tuple[float, float]]) -> None:
     hosts = [host(n, "SE")._replace(latitude=la, longitude=lo) for n, (la, lo) in enumerate(places)]
     decision = decided(f"/mirrorlist?path={OS}", build(swedes(*hosts)), BALANCED, geo=Atlas(places={IN_SWEDEN: place}))
-    nearness = decision.draw.nearness
-    assert nearness is not None
+    nearness = nearness_of(decision)
     by_distance = sorted(range(len(hosts)), key=lambda number: _kilometres(place, places[number]))
-    factors = [nearness(number) for number in by_distance]
+    factors = [nearness[f"host{number}"] for number in by_distance]
     assert all(0.0 < factor <= 1.0 for factor in factors)
     assert all(one >= other - 1e-6 for one, other in pairwise(factors))
+
+
+def nearness_of(decision: Decision) -> dict[str, float]:
+    """The factor of each host in the answer."""
+    return {mirror["host"]: mirror["weight"]["nearness"] for mirror in explain(decision)["mirrors"]}
 
 
 def _kilometres(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -327,8 +331,7 @@ def test_half_way_means_half_as_often() -> None:
         BALANCED._replace(nearness_km=111.195),
         geo=Atlas(places={IN_SWEDEN: (1.0, 0.0)}),
     )
-    assert decision.draw.nearness is not None
-    assert decision.draw.nearness(0) == pytest.approx(0.5, abs=0.001)
+    assert nearness_of(decision)["host0"] == pytest.approx(0.5, abs=0.001)
 
 
 def test_the_worlds_of_these_tests_are_not_empty() -> None:
