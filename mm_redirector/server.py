@@ -22,7 +22,6 @@ from pathlib import Path
 
 from mm_lib import log
 from mm_lib.settings import RedirectorSettings, Settings, SettingsError, load
-from mm_redirector import wsgi
 
 HELP = """Answer /mirrorlist and /metalink from the published mirrorlist cache.
 
@@ -73,18 +72,17 @@ def serve(settings: Settings) -> None:
     log.configure(settings.log)
     address = resolve(settings.redirector)
     _allow_many_connections()
+    # numpy would start threads for work on large matrices, which there is none of.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if settings.redirector.server == "granian":
+        from mm_redirector.on_granian import serve as run  # not before the settings are known to be right: it is slow
+    else:
+        from mm_redirector.on_gunicorn import serve as run
     with metrics_directory() as directory:
         # What was made so far is used by every worker and changed by none: the collector need not touch their pages.
         gc.collect()
         gc.freeze()
-        if settings.redirector.server == "granian":
-            from mm_redirector import on_granian  # only the one that is used takes memory
-
-            on_granian.serve(settings, address, directory)
-        else:
-            from mm_redirector import on_gunicorn
-
-            on_gunicorn.serve(settings, address, directory)
+        run(settings, address, directory)
 
 
 def resolve(chosen: RedirectorSettings) -> str:
@@ -114,7 +112,9 @@ def _allow_many_connections() -> None:
 @contextmanager
 def metrics_directory() -> Iterator[Path]:
     """An empty directory for the workers' numbers; it ends with the server."""
-    directory = wsgi.runtime_directory()
+    from mm_redirector.wsgi import runtime_directory  # loaded by the server already
+
+    directory = runtime_directory()
     if directory is None:
         parent = Path(tempfile.gettempdir())
         _remove_leftovers(parent)

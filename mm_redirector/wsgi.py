@@ -11,9 +11,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from mm_lib import log
@@ -114,24 +116,35 @@ def _sources(store: Store, geo: GeoData, access_log: AccessLog | None) -> Source
 
 
 def on_signals(actions: Mapping[signal.Signals, Callable[[], None]]) -> None:
-    """Do these as well when the signals come, where this process may choose and does not ignore them.
+    """Do these as well when the signals come, unless this process ignores them or another thread builds it.
 
-    To be called before other threads start. A thread waits for the signals, which all threads that start later leave to
-    it. With plain handlers, which only the main thread runs, one of two signals that come together may be given to
-    another thread; under granian the main thread then sleeps on, and the signal is late for ever.
+    Python's handlers run in the main thread only, but the kernel may give the second of two signals, or any that the
+    main thread blocks, to another thread. Under granian the main thread then sleeps on, and the signal is late for
+    ever. So a thread acts on what the interpreter writes to its wake-up pipe, whichever thread was interrupted. The
+    main thread leaves these signals to others: SIGTERM is always the first one that it gets.
     """
-    previous = {number: signal.getsignal(number) for number in actions}
-    chosen = [number for number in actions if previous[number] is not signal.SIG_IGN]
-    if not chosen or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, chosen)
+    for number in actions:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _heard)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    next_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, actions)
 
-    def wait() -> None:
-        while True:
-            number = signal.Signals(signal.sigwait(chosen))
-            actions[number]()
-            handler = previous[number]
-            if callable(handler):  # the WSGI server has a use for it too
-                handler(number, None)
+    def act() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, actions)
+        while numbers := os.read(reader, 1024):
+            for number in numbers:
+                if number in actions:
+                    actions[signal.Signals(number)]()
+            if next_writer >= 0:  # gunicorn waits for this
+                with suppress(BlockingIOError):
+                    os.write(next_writer, numbers)
 
-    threading.Thread(target=wait, name="signals", daemon=True).start()
+    threading.Thread(target=act, name="signals", daemon=True).start()
+
+
+def _heard(_number: int, _frame: FrameType | None) -> None:
+    """Without a handler the process would end."""

@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TypeVar
@@ -35,9 +36,20 @@ def configure(folder: Path, interval: float = 0.05, workers: int = 1) -> Path:
     return config
 
 
-def launch(command: list[str], config: Path, **variables: str) -> subprocess.Popen[str]:
+@contextmanager
+def launched(command: list[str], config: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A server that is gone afterwards, however the test ends."""
     environ = os.environ | {"MM_CONFIG": str(config), "PYTHONPATH": str(ROOT)} | variables
-    return subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
 def get(port: int, path: str) -> Answer:

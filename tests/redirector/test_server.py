@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from tests.redirector.serving import (
     Load,
     configure,
     get,
-    launch,
+    launched,
     publish,
     wait_for,
     wait_until,
@@ -57,30 +58,33 @@ class Running:
     def counted(self) -> float:
         return sum(value for name, value in self.numbers().items() if name.startswith("mm_redirector_requests_total{"))
 
+    def lines(self) -> int:
+        """In the access log, and in what it was renamed to."""
+        return sum(len(path.read_text().splitlines()) for path in self.folder.glob("access.log*"))
 
-def run(kind: str, folder: Path, workers: int = 2) -> Running:
+    def settled(self) -> int:
+        """How many lines there are when everything that was counted is on the disk."""
+        return wait_until(self.lines, lambda number: number == self.counted())
+
+
+@contextmanager
+def run(kind: str, folder: Path, workers: int = 2) -> Iterator[Running]:
     """Looks for new caches only when told to."""
     publish(folder, 1)
     (folder / "tmp").mkdir()
     port = free_port()
     command = [*MAIN, "--server", kind, "--port", str(port), "--workers", str(workers)]
-    process = launch(command, configure(folder, interval=3600), TMPDIR=str(folder / "tmp"))
-    running = Running(folder, port, process)
-    wait_until(running.numbers, lambda numbers: numbers["mm_redirector_workers"] == workers)
-    return running
-
-
-def end(running: Running) -> str:
-    running.process.terminate()
-    return running.process.communicate(timeout=PATIENCE)[1]
+    with launched(command, configure(folder, interval=3600), TMPDIR=str(folder / "tmp")) as process:
+        running = Running(folder, port, process)
+        wait_until(running.numbers, lambda numbers: numbers["mm_redirector_workers"] == workers)
+        yield running
 
 
 @pytest.fixture(scope="module", params=SERVERS)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One server for all tests that leave it as good as they found it."""
-    running = run(request.param, tmp_path_factory.mktemp(request.param))
-    yield running
-    end(running)
+    with run(request.param, tmp_path_factory.mktemp(request.param)) as running:
+        yield running
 
 
 together = pytest.mark.xdist_group("mm-redirector")
@@ -110,11 +114,7 @@ def test_a_hangup_makes_every_worker_read_the_cache_again_and_loses_no_request(r
 @together
 def test_log_rotation_loses_no_line_and_no_request(running: Running) -> None:
     rotated = running.folder / "access.log.1"
-
-    def lines() -> int:
-        return sum(len(path.read_text().splitlines()) for path in running.folder.glob("access.log*"))
-
-    before = wait_until(lines, lambda number: number == running.counted())
+    before = running.settled()
     load = Load(running.port)
     load.wait(20)
     running.log.rename(rotated)
@@ -122,7 +122,7 @@ def test_log_rotation_loses_no_line_and_no_request(running: Running) -> None:
     load.wait(20)
     ends = load.stop()
     assert set(ends) == {"200"}
-    wait_until(lines, lambda number: number == before + ends["200"])
+    wait_until(running.lines, lambda number: number == before + ends["200"])
     assert running.log.read_text()
 
 
@@ -142,10 +142,10 @@ def test_a_signal_that_another_follows_is_heard(running: Running) -> None:
 def test_a_worker_that_dies_is_replaced_and_no_counter_goes_backwards(running: Running) -> None:
     for _ in range(10):
         get(running.port, LIST)
-    before = wait_until(running.counted, lambda counted: counted >= 10)
+    before = running.settled()
     victim = max(workers_of(running.process))
     os.kill(victim, signal.SIGKILL)
-    seen = [before]
+    seen: list[float] = [before]
 
     def workers() -> float:
         numbers = running.numbers()
@@ -161,13 +161,16 @@ def test_a_worker_that_dies_is_replaced_and_no_counter_goes_backwards(running: R
 @together
 @pytest.mark.parametrize("kind", SERVERS)
 def test_the_end_loses_neither_a_request_nor_a_line_and_leaves_no_files(kind: str, tmp_path: Path) -> None:
-    running = run(kind, tmp_path)
-    load = Load(running.port, clients=4)
-    load.wait(40)
-    running.process.terminate()
-    assert running.process.wait(PATIENCE) == 0
-    ends = load.stop()
-    messages = end(running)
+    with run(kind, tmp_path) as running:
+        load = Load(running.port, clients=4)
+        try:
+            load.wait(40)
+            running.process.terminate()
+            assert running.process.wait(PATIENCE) == 0
+        finally:
+            ends = load.stop()
+        assert running.process.stderr
+        messages = running.process.stderr.read()
     assert set(ends) <= {"200", "refused"}, messages
     assert len(running.log.read_text().splitlines()) == ends["200"]
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -177,39 +180,30 @@ def test_the_end_loses_neither_a_request_nor_a_line_and_leaves_no_files(kind: st
 @together
 def test_with_one_worker_clients_wait_for_its_successor(tmp_path: Path) -> None:
     """Under granian's own loop and sockets they would be refused."""
-    running = run("granian", tmp_path, workers=1)
-    (victim,) = workers_of(running.process)
-    os.kill(victim, signal.SIGKILL)
-    os.kill(running.process.pid, signal.SIGHUP)
-    assert get(running.port, LIST)[0] == 200
-    end(running)
+    with run("granian", tmp_path, workers=1) as running:
+        (victim,) = workers_of(running.process)
+        os.kill(victim, signal.SIGKILL)
+        assert get(running.port, LIST)[0] == 200
 
 
 @together
 def test_workers_do_not_outlive_a_main_process_that_is_killed(tmp_path: Path) -> None:
     """They would keep the port from the next one."""
-    running = run("granian", tmp_path)
-    running.process.kill()
-    running.process.wait(PATIENCE)
-
-    def is_free() -> bool:
-        return bool(server.resolve(RedirectorSettings(port=running.port)))
-
-    wait_until(is_free, bool)
-    running.process.communicate()
+    with run("granian", tmp_path) as running:
+        running.process.kill()
+        wait_until(lambda: server.resolve(RedirectorSettings(port=running.port)), bool)
 
 
 @together
 def test_a_missing_cache_is_waited_for_and_a_new_one_is_noticed(tmp_path: Path) -> None:
     port = free_port()
-    process = launch([*MAIN, "--port", str(port)], configure(tmp_path))
-    _, text = wait_for(port, LIST, lambda answer: answer[0] == 503)
-    assert "there is no usable mirrorlist cache" in text
-    assert get(port, "/healthz/live")[0] == 200
-    for generation in (1, 2):
-        publish(tmp_path, generation)
-        wait_for(port, "/healthz/ready", lambda answer, wanted=generation: f"generation {wanted} " in answer[1])
-    end(Running(tmp_path, port, process))
+    with launched([*MAIN, "--port", str(port)], configure(tmp_path)):
+        _, text = wait_for(port, LIST, lambda answer: answer[0] == 503)
+        assert "there is no usable mirrorlist cache" in text
+        assert get(port, "/healthz/live")[0] == 200
+        for generation in (1, 2):
+            publish(tmp_path, generation)
+            wait_for(port, "/healthz/ready", lambda answer, wanted=generation: f"generation {wanted} " in answer[1])
 
 
 @together
@@ -220,11 +214,10 @@ def test_under_systemd_the_numbers_are_in_its_runtime_directory(tmp_path: Path) 
     stale.write_text("not even JSON")
     port = free_port()
     command = [*MAIN, "--port", str(port), "--host", "localhost"]
-    process = launch(command, configure(tmp_path), RUNTIME_DIRECTORY=f"{tmp_path}:/nowhere")
-    running = Running(tmp_path, port, process)
-    wait_until(running.numbers, lambda numbers: numbers["mm_redirector_workers"] == 1)
-    assert {path.name for path in stale.parent.glob("*.json")} == {"0.json"}
-    end(running)
+    with launched(command, configure(tmp_path), RUNTIME_DIRECTORY=f"{tmp_path}:/nowhere") as process:
+        running = Running(tmp_path, port, process)
+        wait_until(running.numbers, lambda numbers: numbers["mm_redirector_workers"] == 1)
+        assert {path.name for path in stale.parent.glob("*.json")} == {"0.json"}
     assert not stale.parent.exists()
 
 
