@@ -78,9 +78,9 @@ class Application:
         else:
             selected = decision.selection
             response = render.respond(selected, decision.query, decision.client, decision.cache, now)
-            result, tier = "OK", selected.tiers[0].kind.name if selected.tiers else "NONE"
+            result, tier = "OK", _NAMES[selected.tiers[0].kind] if selected.tiers else "NONE"
             self._record(decision, now)
-        self._observe(kind.name if kind else "", result, tier, time.perf_counter() - start, len(response.body))
+        self._observe(_NAMES[kind] if kind else "", result, tier, time.perf_counter() - start, len(response.body))
         return response
 
     def _decide(self, asked: MirrorQuery, draw: Random) -> Decision | Refusal:
@@ -168,4 +168,5 @@ class Application:
         return None
 
 
+_NAMES = {member: member.name for member in (*Kind, *selection.TierKind)}  # asking an Enum for a name is a call
 _STATUS_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}

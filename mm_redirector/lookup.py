@@ -103,6 +103,8 @@ def _by_path(asked: str, index: Index) -> Target | Refusal:
     parent, _, file = path.rpartition("/")
     if path and file not in (".", ".."):
         for category in index.categories:
+            if not category.holds(path):
+                continue
             found = _target(category, path, None, title) or (file and _target(category, parent, file, title))
             if found:
                 return found

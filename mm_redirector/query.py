@@ -52,6 +52,8 @@ class Refusal:
 class Kind(Enum):
     """What the answer is about."""
 
+    __hash__ = object.__hash__  # Enum's own is a function in Python, and these are keys in every request
+
     MIRRORLIST = "mirrorlist"  # a directory or any file below it
     METALINK = "metalink"  # a file that can be verified; of a repository its repomd.xml
     REDIRECT = "redirect"  # a directory or file that is named in the path of the request
@@ -59,6 +61,8 @@ class Kind(Enum):
 
 class Form(Enum):
     """The form of the answer."""
+
+    __hash__ = object.__hash__  # as above
 
     LIST = "list"
     METALINK = "metalink"

@@ -112,6 +112,13 @@ def _response(status: HTTPStatus, content_type: str, body: bytes, extra: Iterabl
 
 def _rest_of_url(target: Target) -> str:
     """What follows the URL of a host: the directory below the category's top, and the file or a slash."""
+    rest: str | None = target.memo.get("rest")
+    if rest is None:
+        rest = target.memo["rest"] = _make_rest(target)
+    return rest
+
+
+def _make_rest(target: Target) -> str:
     directory = target.category.below_topdir(target.path)
     path = f"/{directory}" if directory else ""
     return quote(f"{path}/{target.file or ''}", safe=_PATH_CHARACTERS, errors="surrogateescape")

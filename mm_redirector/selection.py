@@ -25,6 +25,8 @@ UNKNOWN_NEARNESS = 0.2  # of a host whose place is not known
 class TierKind(Enum):
     """Why a host is in the answer."""
 
+    __hash__ = object.__hash__  # Enum's own is a function in Python
+
     NETBLOCK = "it claimed a netblock around the client"
     LOCATION = "it belongs to a location group that was asked for"
     ASN = "it claimed the client's autonomous system"
@@ -76,7 +78,7 @@ class _Stage(NamedTuple):
     hosts: int
 
 
-_UNIFORM = (TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN)  # equal rights: bandwidth to the world says nothing
+_UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
 _UNLIMITED = 1 << 30
 
 

@@ -7,6 +7,7 @@ exponential variate per host, divided by its weight, and sorting by that (Efraim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import compress
 
@@ -26,8 +27,9 @@ def members(mask: int) -> list[int]:
     return list(compress(range(mask.bit_length()), bin(mask)[:1:-1].encode().translate(_TRUTH)))
 
 
+@lru_cache(maxsize=1024)
 def _numbers(mask: int) -> Hosts:
-    """The same for computing with them."""
+    """The same for computing with them; not to be changed. Popular repositories share a few hundred masks."""
     octets = np.frombuffer(mask.to_bytes((mask.bit_length() + 7) // 8, "little"), np.uint8)
     return np.unpackbits(octets, bitorder="little").nonzero()[0]
 
