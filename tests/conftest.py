@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -16,6 +17,10 @@ from mm_lib.settings import DatabaseSettings
 from tests.postgres import Postgres
 
 TEMPLATE = "migrated"
+
+# How long one example takes says more about the other programs on the machine than about ours.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
