@@ -24,7 +24,9 @@ MIN_SECRET_LENGTH = 32
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
-OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
+_NoneIfEmpty = BeforeValidator(lambda value: None if value == "" else value)
+OptionalPath = Annotated[Path | None, _NoneIfEmpty]
+OptionalDays = Annotated[float | None, Field(ge=0), _NoneIfEmpty]
 
 
 def _network(text: str) -> str:
@@ -122,7 +124,9 @@ class RedirectorSettings(Section):
     policy: Literal["balanced", "classic"] = Field(
         "balanced", description="balanced: by all factors, a list that is long enough; classic: as MirrorManager did"
     )
-    factors: list[Literal["bandwidth", "health", "slow_start", "share", "nearness"]] = Field(
+    factors: Annotated[
+        list[Literal["bandwidth", "health", "slow_start", "share", "nearness"]], BeforeValidator(_words)
+    ] = Field(
         ["bandwidth", "health", "slow_start", "share", "nearness"],
         description="what the weight of a host in the draw is made of (balanced)",
     )
@@ -131,7 +135,9 @@ class RedirectorSettings(Section):
     nearness_km: float = Field(500.0, gt=0, description="at this distance a host is drawn half as often as next door")
     stable: bool = Field(False, description="a client network gets the same order until the next cache")
     explain: Literal["off", "networks", "public"] = Field("off", description="who may ask /explain")
-    explain_networks: list[Network] = Field([], description="administrators' networks, for explain = networks")
+    explain_networks: Annotated[list[Network], BeforeValidator(_words)] = Field(
+        [], description="administrators' networks, that may ask when explain is set to networks"
+    )
     explain_per_minute: int = Field(60, ge=1, description="explanations per minute and worker")
     max_cache_age_hours: float = Field(0.0, ge=0, description="an older cache makes /healthz/ready say no; 0: never")
     reload_interval: Seconds = Field(1.0, description="seconds between looks for a new cache file")
@@ -163,6 +169,12 @@ class CrawlerSettings(Section):
     max_metadata_bytes: int = Field(64 << 20, ge=1024, description="largest repomd.xml that is fetched")
     fail_hosts_after: int = Field(4, ge=1, description="failed crawls in a row after which a host is switched off")
     max_stale_days: float = Field(4.0, ge=0, description="how long an older repomd.xml still counts as good")
+    max_propagation_days: OptionalDays = Field(
+        None, description="while the newest is younger, the one before it counts, however old; none: a day less"
+    )
+    max_vanished_share: float = Field(
+        0.05, ge=0, le=1, description="larger part of a master that may not vanish at once without --force"
+    )
     ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
 
 

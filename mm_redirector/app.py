@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +11,7 @@ from mm_redirector import explain, location, lookup, networks, query, render, se
 from mm_redirector.access_log import Entry, ignore
 from mm_redirector.explain import Decision
 from mm_redirector.index import Index
-from mm_redirector.location import GeoSource
+from mm_redirector.location import NOWHERE, GeoSource
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
 from mm_redirector.render import Response
 from mm_redirector.settings import Policy
@@ -42,6 +41,7 @@ class Application:
         policy: Policy,
         *,
         log: Callable[[Entry], None] = ignore,
+        log_all: bool = False,  # refusals and requests by path as well
         observe: Observe = unobserved,
         exposition: Callable[[], bytes] | None = None,
         draw: Random | None = None,
@@ -51,6 +51,7 @@ class Application:
         self._geo = geo
         self._policy = policy
         self._log = log
+        self._log_all = log_all
         self._observe = observe
         self._exposition = exposition
         self._draw = draw or fresh()
@@ -72,15 +73,21 @@ class Application:
         start = time.perf_counter()
         asked = query.parse(environ, self._policy)
         decision = asked if isinstance(asked, Refusal) else self._decide(asked, self._draw)
-        now = int(self._clock())
+        now = self._clock()
         if isinstance(decision, Refusal):
-            response, result, tier = render.refuse(decision, kind, now), decision.reason.name, ""
+            response, result, tier = render.refuse(decision, kind, int(now)), decision.reason.name, ""
         else:
             selected = decision.selection
-            response = render.respond(selected, decision.query, decision.client, decision.cache, now)
+            response = render.respond(selected, decision.query, decision.client, decision.cache, int(now))
             result, tier = "OK", _NAMES[selected.tiers[0].kind] if selected.tiers else "NONE"
-            self._record(decision, now)
-        self._observe(_NAMES[kind] if kind else "", result, tier, time.perf_counter() - start, len(response.body))
+        spent = time.perf_counter() - start
+        self._observe(_NAMES[kind] if kind else "", result, tier, spent, len(response.body))
+        if self._log_all:
+            self._log(_entry(now, spent, environ, response=response, asked=asked, decision=decision))
+        elif not isinstance(decision, Refusal):
+            _, _, repo, arch, *_ = decision.query
+            if repo is not None and arch is not None:
+                self._log(Entry(now, decision.client.address, decision.client.country, repo, arch))
         return response
 
     def _decide(self, asked: MirrorQuery, draw: Random) -> Decision | Refusal:
@@ -98,22 +105,17 @@ class Application:
         selected = selection.select(target, client, asked, index, policy=self._policy, draw=order)
         return Decision(asked, client, selected, order, index, self._policy)
 
-    def _record(self, decision: Decision, now: int) -> None:
-        asked, client = decision.query, decision.client
-        if asked.repo is not None and asked.arch is not None:
-            self._log(
-                Entry(datetime.fromtimestamp(now, UTC).date(), client.address, client.country, asked.repo, asked.arch)
-            )
-
     def _service(self, path: str, environ: Mapping[str, Any]) -> Response | None:
         """Answers for those who run it."""
         if path.endswith("/healthz/live"):
             return render.text("live\n")
         if path.endswith("/healthz/ready"):
             return self._ready()
-        if path.endswith("/explain"):
+        # Below no other path: a proxy that passes /mirrorlist/... on must not open these as well.
+        own = environ.get("PATH_INFO")
+        if own == "/explain":
             return self._explain(environ)
-        if path.endswith("/metrics") and self._exposition is not None:
+        if own == "/metrics" and self._exposition is not None:
             return render.plain(HTTPStatus.OK, render.METRICS, self._exposition())
         return None
 
@@ -166,6 +168,39 @@ class Application:
         if self._explained[1] > policy.explain_per_minute:
             return Refusal(Reason.TOO_OFTEN, "too many explanations in this minute")
         return None
+
+
+def _entry(
+    now: float,
+    spent: float,
+    environ: Mapping[str, Any],
+    *,
+    response: Response,
+    asked: MirrorQuery | Refusal,
+    decision: Decision | Refusal,
+) -> Entry:
+    """All that a JSON line tells of a request."""
+    client = NOWHERE if isinstance(decision, Refusal) else decision.client
+    address = "" if isinstance(asked, Refusal) else asked.address
+    tiers = [] if isinstance(decision, Refusal) else decision.selection.tiers
+    first = None if isinstance(decision, Refusal) or not decision.selection.hosts else decision.selection.hosts[0]
+    return Entry(
+        now,
+        client.address or address,
+        client.country,
+        "" if isinstance(asked, Refusal) else asked.repo or "",
+        "" if isinstance(asked, Refusal) else asked.arch or "",
+        str(environ.get("REQUEST_METHOD", "")),
+        response.status.value,
+        len(response.body),
+        query.path_of(environ),
+        str(environ.get("HTTP_USER_AGENT", "")),
+        spent,
+        client.asn,
+        "" if isinstance(asked, Refusal) else asked.kind.name.lower(),
+        tiers[0].kind.name.lower() if tiers else "",
+        decision.cache.hosts[first].name if isinstance(decision, Decision) and first is not None else "",
+    )
 
 
 _NAMES = {member: member.name for member in (*Kind, *selection.TierKind)}  # asking an Enum for a name is a call

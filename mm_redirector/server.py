@@ -22,6 +22,7 @@ from pathlib import Path
 
 from mm_lib import log
 from mm_lib.settings import RedirectorSettings, Settings, SettingsError, load
+from mm_redirector import fetch
 
 HELP = """Answer /mirrorlist and /metalink from the published mirrorlist cache.
 
@@ -35,7 +36,10 @@ PREFIX = "mm-redirector-"
 def main() -> None:
     """Entry point of mm-redirector."""
     try:
-        settings = _settings(_arguments())
+        arguments = _arguments()
+        settings = _settings(arguments)
+        if arguments.command == "fetch":
+            raise SystemExit(fetch.once(settings))
         serve(settings)
     except SettingsError as error:
         sys.stderr.write(f"Error: {error}\n")
@@ -50,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "mm-redirector", description=HELP, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("command", nargs="?", choices=["fetch"], help="only bring the cache file up to date, and end")
     parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration file [default: $MM_CONFIG]")
     parser.add_argument("--host", help="listen on this address instead of redirector.host")
     parser.add_argument("--port", type=int, help="listen on this port instead of redirector.port")
@@ -78,7 +83,7 @@ def serve(settings: Settings) -> None:
         from mm_redirector.on_granian import serve as run  # not before the settings are known to be right: it is slow
     else:
         from mm_redirector.on_gunicorn import serve as run
-    with metrics_directory() as directory:
+    with metrics_directory() as directory, fetch.start_fetching(settings):
         # What was made so far is used by every worker and changed by none: the collector need not touch their pages.
         gc.collect()
         gc.freeze()

@@ -36,6 +36,7 @@ class Store:
         self._interval = interval
         self._watchers = tuple(watchers)  # others who look for replaced files in the same rhythm
         self._current: Index | Refusal = Refusal(Reason.NOT_READY, "no mirrorlist cache was read yet")
+        self.reloads = {"taken": 0, "refused": 0}
         self._seen: file.Stamp | None = None
         self._complained_about: tuple[file.Stamp | None, str] | None = None
         # A queue, not an Event: put() is safe inside of a signal handler that interrupts another put().
@@ -75,6 +76,7 @@ class Store:
                 self._seen = seen
                 self._current = index.build(codec.decode(data), self._policy)
                 self._complained_about = None
+                self.reloads["taken"] += 1
                 _announce(self._current, self._path)
         except _UNUSABLE as error:
             self._complain(error)
@@ -85,6 +87,7 @@ class Store:
         if (self._seen, reason) == self._complained_about:
             return
         self._complained_about = (self._seen, reason)
+        self.reloads["refused"] += 1
         if isinstance(self._current, Index):
             logger.error("the mirrorlist cache %s is refused, the one in memory stays: %s", self._path, reason)
         else:

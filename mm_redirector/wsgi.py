@@ -100,6 +100,7 @@ def build(settings: Settings, metrics_directory: Path | None = None) -> Worker:
         geo,
         policy(chosen),
         log=access_log.write if access_log else ignore,
+        log_all=bool(access_log) and chosen.access_log_format == "json",
         observe=metrics.observe,
         exposition=metrics.exposition,
     )
@@ -112,7 +113,7 @@ def _sources(store: Store, geo: GeoData, access_log: AccessLog | None) -> Source
         return (current.generation, current.generated_at) if isinstance(current, Index) else None
 
     dropped = (lambda: access_log.dropped) if access_log else int
-    return Sources(index=index, databases=geo.built, dropped=dropped)
+    return Sources(index=index, databases=geo.built, reloads=lambda: store.reloads, dropped=dropped)
 
 
 def on_signals(actions: Mapping[signal.Signals, Callable[[], None]]) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm_redirector.access_log import AccessLog, Entry, Format, json_line, line, network_of
-from tests.redirector.world import IN_SWEDEN, NOWHERE, OS, client
+from tests.redirector.world import IN_SWEDEN, NOW, NOWHERE, OS, client
 
 DAY = datetime.date(2026, 11, 22)
 ENTRY = Entry(DAY, "89.160.20.113", "SE", "alias", "x86_64")
@@ -49,7 +49,7 @@ def test_no_name_shifts_a_column_or_adds_a_line(repo: str, arch: str) -> None:
 
 def test_the_repository_is_logged_as_asked_and_the_architecture_after_the_source_rule() -> None:
     (entry,) = logged("/mirrorlist?repo=rawhide&arch=x86_64")
-    assert entry == Entry(DAY, IN_SWEDEN, "SE", "rawhide", "x86_64")
+    assert entry == Entry(NOW, IN_SWEDEN, "SE", "rawhide", "x86_64")
     (entry,) = logged("/mirrorlist?repo=fedora-source-44&arch=x86_64")
     assert entry.arch == "source"
 
@@ -320,3 +320,31 @@ def test_remembering_a_request_costs_the_request_almost_nothing(tmp_path: Path) 
     for _ in range(50_000):
         log.write(ENTRY)
     assert (time.process_time() - start) / 50_000 < 15e-6
+
+
+def logged_requests(log_all: bool, *urls: str, **headers: str) -> list[Entry]:
+    entries: list[Entry] = []
+    ask = client(log=entries.append, log_all=log_all)
+    for url in urls:
+        ask(url, **headers)
+    return entries
+
+
+def test_the_classic_log_has_answered_repository_requests_only() -> None:
+    urls = ["/mirrorlist?repo=fedora-44&arch=x86_64", f"/mirrorlist?path={OS}", "/mirrorlist?repo=x&arch=y", "/"]
+    assert [entry.repo for entry in logged_requests(False, *urls)] == ["fedora-44"]
+
+
+def test_the_json_log_has_every_request_with_its_outcome() -> None:
+    urls = ["/metalink?repo=fedora-44&arch=x86_64", f"/redirect/{OS}/", "/mirrorlist?repo=x&arch=y", "/"]
+    found = logged_requests(True, *urls, User_Agent="libdnf")
+    assert [(entry.status, entry.kind, entry.tier) for entry in found] == [
+        (200, "metalink", "country"), (302, "redirect", "country"), (404, "mirrorlist", ""), (404, "", ""),
+    ]  # fmt: skip
+    assert (found[0].host, found[0].repo, found[0].country, found[0].agent) == ("host0", "fedora-44", "SE", "libdnf")
+    assert all(entry.size > 0 for entry in found if entry.status != 302)
+
+
+def test_the_json_log_names_the_address_of_a_refused_client() -> None:
+    (entry,) = logged_requests(True, "/mirrorlist?repo=x&arch=y")
+    assert entry.address == IN_SWEDEN

@@ -256,3 +256,11 @@ def test_no_percent_encoded_bytes_break_an_answer(value: bytes, name: str) -> No
     answer = request(FUZZED, environment(f"/metalink?{FEDORA}&{name}={encoded}", IN_SWEDEN, "GET", {}))
     assert answer.status in (200, 400, 404)
     ElementTree.fromstring(answer.text)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/explain"])
+def test_numbers_and_explanations_are_below_no_other_path(path: str) -> None:
+    """A proxy that passes /mirrorlist/... on must not open them to everybody."""
+    ask = client(policy=CLASSIC._replace(explain="public"), exposition=lambda: b"numbers")
+    assert ask(f"{path}?{FEDORA}").status == 200
+    assert ask(f"/mirrorlist{path}?{FEDORA}").status == 404
