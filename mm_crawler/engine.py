@@ -157,7 +157,8 @@ class _Category:
         self._task = task
         self._fetcher = fetcher
         self._limits = limits
-        self._clock = Clock(int(time()), limits.max_stale_seconds)
+        own = task.plan.category.max_stale_days
+        self._clock = Clock(int(time()), limits.max_stale_seconds if own is None else int(own * 86400))
         self._findings = _Findings(task)
         self._base_url = ""
 

@@ -97,9 +97,8 @@ def _category(session: Session, category_id: int) -> MasterCategory:
         MasterDirectory(id_, path, readable, mtime, sample or "[]", important.get(id_, ()))
         for id_, path, readable, mtime, sample in session.execute(query)
     )
-    return MasterCategory(
-        category_id, category.name, category.topdir, directories, _repodata(session, category_id, directories)
-    )
+    repodata = _repodata(session, category_id, directories)
+    return MasterCategory(category_id, category.name, category.topdir, directories, repodata, category.max_stale_days)
 
 
 def _important(session: Session, category_id: int) -> dict[int, tuple[ImportantFile, ...]]:

@@ -73,6 +73,7 @@ class MasterCategory:
     topdir: str
     directories: tuple[MasterDirectory, ...]
     repodata: Mapping[int, int] = field(default_factory=dict)  # repository id -> directory id
+    max_stale_days: float | None = None  # how long its older versions count as good; None: as the settings say
 
 
 @dataclass(frozen=True, slots=True)

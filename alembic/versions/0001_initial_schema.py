@@ -332,7 +332,12 @@ def upgrade() -> None:
         sa.Column("admin_only", sa.Boolean(), nullable=False),
         sa.Column("canonical_host", sa.String(), nullable=False),
         sa.Column("source", sa.JSON(), nullable=False),
+        sa.Column("sentinels", sa.JSON(), nullable=False),
+        sa.Column("max_stale_days", sa.Double(), nullable=True),
+        sa.Column("max_propagation_days", sa.Double(), nullable=True),
+        sa.Column("max_vanished_share", sa.Double(), nullable=True),
         sa.Column("last_scanned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("vanished", sa.Integer(), nullable=False),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
@@ -340,6 +345,11 @@ def upgrade() -> None:
             "updated_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
         sa.CheckConstraint("topdir NOT LIKE '/%' AND topdir NOT LIKE '%/'", name=op.f("ck_category_topdir_normalised")),
+        sa.CheckConstraint("max_stale_days >= 0", name=op.f("ck_category_max_stale_days_not_negative")),
+        sa.CheckConstraint("max_propagation_days >= 0", name=op.f("ck_category_max_propagation_days_not_negative")),
+        sa.CheckConstraint(
+            "max_vanished_share BETWEEN 0 AND 1", name=op.f("ck_category_max_vanished_share_range")
+        ),
         sa.CheckConstraint("trim(name) <> '' AND trim(name) = name", name=op.f("ck_category_name_not_blank")),
         sa.ForeignKeyConstraint(
             ["product_id"], ["product.id"], name=op.f("fk_category_product_id"), ondelete="CASCADE"

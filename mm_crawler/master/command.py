@@ -14,9 +14,10 @@ from rich.console import Console
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
-from mm_crawler.master.diff import TooManyVanished
+from mm_crawler.master.deletion import TooManyVanished
 from mm_crawler.master.scan import NoSource, Options, Outcome, Progress, scan_category
 from mm_crawler.master.scanned import ScannedDirectory, SourceError
+from mm_crawler.master.sentinels import MasterBusy
 from mm_lib.cli.common import Program, example
 from mm_lib.model.content import Category
 from mm_lib.model.state import CrawlRun, RunKind
@@ -30,7 +31,8 @@ _SHOWN_PROBLEMS = 20
 _SUMMARY = (
     ("new", "new"),
     ("changed", "changed"),
-    ("gone", "gone"),
+    ("gone", "forgotten"),
+    ("kept", "gone but kept"),
     ("unreadable", "unreadable"),
     ("files_read", "important files read"),
     ("files_added", "file versions added"),
@@ -45,23 +47,22 @@ _SUMMARY = (
 @click.command()
 @click.option("--category", "categories", multiple=True, help="Only this category; may be repeated. Default: all.")
 @click.option("--full", is_flag=True, help="List every directory and read every important file again.")
-@click.option("--allow-mass-deletion", is_flag=True, help="Forget directories even when most of them are gone.")
+@click.option("--delete", is_flag=True, help="Forget directories that are gone from the master.")
+@click.option("--force", is_flag=True, help="Go on even when so many are gone that the master looks half there.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.pass_context
 @example('mm-crawler master --category "Fedora Linux"')
-def master(
-    ctx: click.Context, categories: tuple[str, ...], full: bool, allow_mass_deletion: bool, dry_run: bool
-) -> None:
+def master(ctx: click.Context, categories: tuple[str, ...], **flags: bool) -> None:
     """Scan the master trees: record directories, important files, versions and repositories."""
     # Each category is scanned by itself: one that fails leaves the others alone, and the exit code says so.
     program: Program = ctx.obj
-    options = Options(allow_mass_deletion=allow_mass_deletion, full=full, dry_run=dry_run)
+    options = Options(**flags)
     names = _choose(program, categories)
-    with _run(program, {"categories": list(names), **vars(options)}, dry_run) as counts:
+    with _run(program, {"categories": list(names), **vars(options)}, options.dry_run) as counts:
         rows, failed = _scan_all(program, names, options)
         counts.update({str(row["category"]): row for row in rows})
         counts.update({name: {"failed": why} for name, why in failed.items()})
-    if dry_run:
+    if options.dry_run:
         click.echo("Dry run: nothing was changed.")
     if failed:
         ctx.exit(1)
@@ -84,8 +85,8 @@ def _scan_all(program: Program, names: Sequence[str], options: Options) -> tuple
         try:
             with _progress(name) as progress:
                 outcome = scan_category(program, name, options, started, progress)
-        except NoSource as notice:
-            click.echo(str(notice), err=True)
+        except (NoSource, MasterBusy) as notice:
+            click.echo(f"{name}: {notice}", err=True)
             continue
         except (SourceError, TooManyVanished, ServiceError, DBAPIError) as error:
             failed[name] = str(error.orig if isinstance(error, DBAPIError) else error).strip()

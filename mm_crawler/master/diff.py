@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import nlargest
+from operator import itemgetter
 
+from mm_crawler.master import apt
 from mm_crawler.master.formats import REPOMD, SUMMARY, is_checksum_file, is_important
 from mm_crawler.master.scanned import (
     Excludes,
@@ -21,8 +25,8 @@ FEW_OF_A_KIND = 10  # more files with one of these endings, and a crawl asks onl
 MANY_FILES = 100  # the same, whatever their endings
 NEWEST = 3
 _ENDINGS = (".rpm", ".html", ".hdr", ".drpm")
+_NEVER_IMPORTANT = (*_ENDINGS, ".deb", ".iso", ".xz", ".gz", ".zst")  # spares most files a regular expression
 _OWN = frozenset((REPOMD, SUMMARY))
-_FEW_DIRECTORIES = 20  # so many may vanish at once, whatever their share
 
 Sample = list[list[str | int]]  # [name, size, mtime]
 
@@ -39,6 +43,8 @@ class KnownDirectory:
     newest: int  # the latest time that it or a file of its sample had
     watched: Mapping[str, tuple[int, int]]  # important files: name -> (size, mtime) when last read
     details: frozenset[str]  # files that have recorded versions
+    file_count: int = 0
+    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # of an APT index's directory: as watched
 
 
 Known = Mapping[str, KnownDirectory]
@@ -50,7 +56,7 @@ class Listing:
 
     file_count: int
     digest: bytes
-    sample: Sample
+    sample: str  # packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +79,6 @@ class ReadOrder:
     hashed: tuple[str, ...]
     checksums: tuple[str, ...]
 
-    @property
-    def own(self) -> frozenset[str]:
-        """Files that are hashed by ourselves, whatever a checksum file says about them."""
-        return _OWN & self.files.keys()
-
 
 @dataclass
 class Changes:
@@ -93,12 +94,9 @@ class Changes:
     vanished: dict[str, int] = field(default_factory=dict)  # path -> id
     gone_files: list[tuple[int, str]] = field(default_factory=list)  # directory id, name of a file with versions
     orders: list[ReadOrder] = field(default_factory=list)
+    below_dists: dict[str, Mapping[str, ScannedFile]] = field(default_factory=dict)  # Release files tell of these
     candidates: set[str] = field(default_factory=set)  # directories that hold a repository
     problems: list[str] = field(default_factory=list)
-
-
-class TooManyVanished(Exception):
-    """The master looks as if it were half there; the message says what to do."""
 
 
 def memory(known: Known, trust_before: int) -> dict[str, Remembered]:
@@ -111,7 +109,7 @@ def memory(known: Known, trust_before: int) -> dict[str, Remembered]:
         if path:
             children.setdefault(parent(path), []).append(path.rpartition("/")[2])
     return {
-        path: Remembered(directory.mtime, tuple(children.get(path, ())), directory.watched)
+        path: Remembered(directory.mtime, tuple(children.get(path, ())), directory.watched, directory.file_count)
         for path, directory in known.items()
         if directory.digest is not None and directory.newest < trust_before
     }
@@ -139,49 +137,62 @@ def compare(scanned: Iterable[ScannedDirectory], known: Known, excludes: Exclude
     return changes
 
 
-def check_deletion(changes: Changes, max_share: float) -> None:
-    """Raises TooManyVanished when more is gone than a living master loses between two scans."""
-    count = len(changes.vanished)
-    if not count:
-        return
-    override = "Nothing was recorded. If this is right, run again with --allow-mass-deletion."
-    if changes.top_is_empty:
-        raise TooManyVanished(f"the top directory is empty, but {count} directories are known. {override}")
-    if count > _FEW_DIRECTORIES and count > max_share * changes.known:
-        share = f"{count} of {changes.known} known directories are gone ({count / changes.known:.0%})"
-        raise TooManyVanished(f"{share}, more than the {max_share:.0%} that may go at once. {override}")
-
-
 def listing_digest(files: Iterable[ScannedFile]) -> bytes:
     """16 bytes over the names and sizes of all files, in the order of their names."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, size, _ in sorted(files):
-        digest.update(f"{name}\0{size}\n".encode())
-    return digest.digest()
+    return _digest(_by_name(files))
 
 
 def choose_sample(files: Iterable[ScannedFile]) -> Sample:
     """The files that a crawl asks for: all when they are few, else the newest and the important ones."""
-    ordered = sorted(files)
-    if len(ordered) > MANY_FILES or any(
-        sum(file.name.endswith(ending) for file in ordered) > FEW_OF_A_KIND for ending in _ENDINGS
-    ):
-        newest = set(sorted(ordered, key=lambda file: (file.mtime, file.name))[-NEWEST:])
-        ordered = [file for file in ordered if file in newest or is_important(file.name)]
+    return _choose(_by_name(files))
+
+
+def _by_name(files: Iterable[ScannedFile]) -> list[ScannedFile]:
+    return sorted(files, key=itemgetter(0))
+
+
+def _digest(ordered: Iterable[ScannedFile]) -> bytes:
+    text = "".join([f"{name}\0{size}\n" for name, size, _ in ordered])
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _choose(ordered: list[ScannedFile]) -> Sample:
+    if len(ordered) > MANY_FILES or (len(ordered) > FEW_OF_A_KIND and _many_of_a_kind(ordered)):
+        newest = set(nlargest(NEWEST, ordered, key=lambda file: (file.mtime, file.name)))
+        important = {file for file in _perhaps_important(ordered) if is_important(file.name)}
+        ordered = _by_name(newest | important)
     return [list(file) for file in ordered]
 
 
-def sample_key(sample: Iterable[Iterable[str | int]]) -> int:
+def _many_of_a_kind(files: Iterable[ScannedFile]) -> bool:
+    return any(sum([file.name.endswith(ending) for file in files]) > FEW_OF_A_KIND for ending in _ENDINGS)
+
+
+def _perhaps_important(files: Iterable[ScannedFile]) -> list[ScannedFile]:
+    return [file for file in files if not file.name.endswith(_NEVER_IMPORTANT)]
+
+
+def pack(sample: Sample) -> str:
+    """As it is stored: JSON takes a quarter of the room."""
+    return json.dumps(sample, separators=(",", ":"))
+
+
+def sample_key(packed: str) -> int:
     """Equal for equal samples, within one run of the program."""
-    return hash(tuple(tuple(entry) for entry in sample))
+    return hash(packed)
+
+
+def is_leading(path: str, name: str) -> bool:
+    """Whether a file of the directory is hashed by ourselves, whatever a checksum file says about it."""
+    return name in _OWN or apt.leads_suite(path, name)
 
 
 def forget(state: DirectoryState, names: set[str]) -> DirectoryState:
     """The same state with times that no file has, so that the next scan reads these files again."""
     if state.listing is None:
         return state
-    sample = [[name, size, 0 if name in names else mtime] for name, size, mtime in state.listing.sample]
-    listing = Listing(state.listing.file_count, state.listing.digest, sample)
+    sample = [[name, size, 0 if name in names else mtime] for name, size, mtime in json.loads(state.listing.sample)]
+    listing = Listing(state.listing.file_count, state.listing.digest, pack(sample))
     return DirectoryState(state.path, state.id, state.mtime, state.readable, listing)
 
 
@@ -190,7 +201,8 @@ def _note_state(
 ) -> None:
     listing, order = None, None
     if directory.look is Look.LISTED:
-        listing = Listing(len(directory.files), listing_digest(directory.files), choose_sample(directory.files))
+        ordered = _by_name(directory.files)
+        listing = Listing(len(ordered), _digest(ordered), pack(_choose(ordered)))
         order = _order(directory, listing.digest, before, trust_before)
     if before is None:
         changes.new.append(DirectoryState(directory.path, None, directory.mtime, directory.readable, listing))
@@ -202,7 +214,7 @@ def _note_state(
             changes.changed.append(state)
         elif order:
             changes.reread[state.path] = state
-        if listing:
+        if listing and before.details:
             names = {file.name for file in directory.files}
             changes.gone_files += [(before.id, name) for name in sorted(before.details - names)]
     if order:
@@ -225,13 +237,16 @@ def _order(
         known = before.watched.get(file.name) if before else None
         return known != (file.size, file.mtime) or file.mtime >= trust_before
 
-    hashed = tuple(sorted(file.name for file in directory.files if file.name in _OWN and is_due(file)))
-    checksums = tuple(sorted(file.name for file in directory.files if is_checksum_file(file.name)))
+    special = _perhaps_important(directory.files)
+    leading = [file for file in special if is_leading(directory.path, file.name)]
+    # All of them or none: a suite's Release and InRelease must agree.
+    hashed = tuple(sorted(file.name for file in leading)) if any(is_due(file) for file in leading) else ()
+    checksums = tuple(sorted(file.name for file in special if is_checksum_file(file.name)))
     # All checksum files or none: a file may have its hashes in several. They are due too when a file that they
     # describe came or changed.
     if before and digest == before.digest:
         described = (file for file in directory.files if file.name in before.details or file.name in checksums)
-        if not any(is_due(file) for file in described if file.name not in _OWN):
+        if not any(is_due(file) for file in described if file not in leading):
             checksums = ()
     if not hashed and not checksums:
         return None
@@ -242,15 +257,27 @@ def _note_repository(
     changes: Changes, summaries: set[str], directory: ScannedDirectory, before: KnownDirectory | None
 ) -> None:
     if directory.look is Look.LISTED:
-        names = {file.name for file in directory.files}
+        names = {file.name for file in _perhaps_important(directory.files)}
     elif directory.look is Look.UNCHANGED and before:
         names = set(before.watched)
     else:
         return
+    if apt.in_archive(directory.path):
+        _note_index(changes, directory, before)
     if REPOMD in names and directory.path.rpartition("/")[2] == "repodata":
         changes.candidates.add(parent(directory.path))
     if SUMMARY in names:
         summaries.add(directory.path)
+
+
+def _note_index(changes: Changes, directory: ScannedDirectory, before: KnownDirectory | None) -> None:
+    """Keep what is seen of a directory below an APT archive's dists; one with an index may be a repository."""
+    files = {file.name: file for file in directory.files}
+    if directory.look is Look.UNCHANGED and before:
+        files = {name: ScannedFile(name, size, mtime) for name, (size, mtime) in before.files.items()}
+    changes.below_dists[directory.path] = files
+    if any(map(apt.is_index, files)):
+        changes.candidates.add(directory.path)
 
 
 def _note_unseen(

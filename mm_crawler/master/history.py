@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import groupby
+from typing import Self
 
 from mm_crawler.master.formats import Hashes
 
@@ -87,15 +88,31 @@ def _agrees(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     return bool(shared) and all(one[kind] == other[kind] for kind in shared)
 
 
-def expired(files: Iterable[KnownFile], now: datetime, max_stale_days: float) -> Iterator[int]:
-    """The ids of alternates that were superseded too long ago. The newest version of a file is always kept."""
+@dataclass(frozen=True)
+class Ageing:
+    """When alternates are forgotten; their age counts from when the master was first seen with them."""
+
+    max_stale_days: float  # an older one goes
+    max_propagation_days: float  # while the newest is younger, the one before it stays, however old
+
+    @classmethod
+    def of(cls, max_stale_days: float, max_propagation_days: float | None) -> Self:
+        """Where nothing is said of propagation, it is a day less."""
+        default = max(0.0, max_stale_days - 1)
+        return cls(max_stale_days, default if max_propagation_days is None else max_propagation_days)
+
+
+def expired(files: Iterable[KnownFile], now: datetime, ageing: Ageing) -> Iterator[int]:
+    """The ids of alternates that are too old. The newest version of a file is always kept."""
 
     def key(file: KnownFile) -> tuple[int, str]:
         return file.directory_id, file.filename
 
-    limit = now - timedelta(days=max_stale_days)
+    stale_limit = now - timedelta(days=ageing.max_stale_days)
+    propagated = now - timedelta(days=ageing.max_propagation_days)
     ordered = sorted(files, key=lambda file: (*key(file), -file.timestamp, -file.id))
     for _, versions in groupby(ordered, key):
-        for newer, version in pairwise(versions):
-            if newer.first_seen_at <= limit:  # it took this one's place when it was first seen
-                yield version.id
+        newest, *alternates = versions
+        if newest.first_seen_at > propagated:  # mirrors are still fetching it; what they have is the one before
+            alternates = alternates[1:]
+        yield from (file.id for file in alternates if file.first_seen_at < stale_limit)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
+from mm_crawler.master.apt import in_archive
 from mm_crawler.master.diff import KnownDirectory, sample_key
 from mm_crawler.master.formats import is_important
 from mm_lib.model.content import Category, Directory, FileDetail
@@ -37,6 +39,11 @@ class KnownCategory:
     last_scanned_at: datetime | None
     trust_before: int  # a directory whose times are older is as the last scan saw it; 0: none is
     rules: tuple[Rule, ...]
+    vanished: int = 0  # directories that the last scan missed and kept
+    sentinels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    max_stale_days: float | None = None  # None in these three: as the settings say
+    max_propagation_days: float | None = None
+    max_vanished_share: float | None = None
 
 
 def load_category(session: Session, name: str) -> KnownCategory:
@@ -51,6 +58,11 @@ def load_category(session: Session, name: str) -> KnownCategory:
         last_scanned_at=category.last_scanned_at,
         trust_before=_trust_before(category),
         rules=rules_of(session, name),
+        vanished=category.vanished,
+        sentinels=category.sentinels,
+        max_stale_days=category.max_stale_days,
+        max_propagation_days=category.max_propagation_days,
+        max_vanished_share=category.max_vanished_share,
     )
 
 
@@ -72,25 +84,33 @@ def load_directories(session: Session, category: KnownCategory) -> dict[str, Kno
             Directory.mtime,
             Directory.readable,
             Directory.listing_digest,
-            Directory.sample,
+            Directory.file_count,
+            cast(Directory.sample, Text),
         )
         .where(Directory.category_id == category.id)
         .execution_options(yield_per=_BATCH)
     )
     known: dict[str, KnownDirectory] = {}
-    for id_, path, mtime, readable, digest, sample in rows:
+    for id_, path, mtime, readable, digest, file_count, packed in rows:
         names = details.get(id_, _NO_NAMES)
+        sample = json.loads(packed)
         known[below(category.topdir, path)] = KnownDirectory(
             id=id_,
             mtime=mtime,
             readable=readable,
             digest=digest,
-            sample_key=sample_key(sample),
+            sample_key=sample_key(packed),
             newest=max(mtime, *(entry[2] for entry in sample)) if sample else mtime,
             watched=_watched(sample, names),
             details=names,
+            file_count=file_count,
+            files=_all_files(sample) if in_archive(path) else _NOTHING,
         )
     return known
+
+
+def _all_files(sample: Sequence[Sequence[Any]]) -> dict[str, tuple[int, int]]:
+    return {name: (size, mtime) for name, size, mtime in sample}
 
 
 def _watched(sample: Sequence[Sequence[Any]], details: frozenset[str]) -> dict[str, tuple[int, int]]:

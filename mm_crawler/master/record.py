@@ -12,13 +12,12 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from mm_crawler.master import history, repositories
+from mm_crawler.master import directories, history, repositories
 from mm_crawler.master.diff import Changes, DirectoryState, forget
-from mm_crawler.master.history import FoundFile, KnownFile
+from mm_crawler.master.history import Ageing, FoundFile, KnownFile
 from mm_crawler.master.important import Findings
 from mm_crawler.master.known import KnownCategory
 from mm_crawler.master.repositories import KnownRepository, RepositoryPlan
-from mm_crawler.master.scanned import join
 from mm_lib.model.content import Arch, Category, Directory, FileDetail, Repository, Version
 from mm_lib.services.errors import ServiceError
 
@@ -33,6 +32,7 @@ class ScannedMeanwhile(ServiceError):
 class Recorded:
     """What a scan changed besides directories."""
 
+    deleted: int  # directories
     new_versions: int
     files_added: int
     files_dropped: int
@@ -49,27 +49,35 @@ def record(
     findings: Findings,
     known_ids: Mapping[str, int],
     *,
+    doomed: Mapping[str, int],
     now: datetime,
-    max_stale_days: float,
+    ageing: Ageing,
 ) -> Recorded:
-    """Write everything. Raises ScannedMeanwhile. `known_ids` are the directories before the scan: path -> id."""
+    """Write everything. Raises ScannedMeanwhile.
+
+    `known_ids` are the directories before the scan, and `doomed` those of them that are forgotten: path -> id.
+    """
     _lock(session, category)
-    _delete_directories(session, list(changes.vanished.values()))
-    ids = {path: id_ for path, id_ in known_ids.items() if path not in changes.vanished}
-    ids |= _insert_directories(session, category, _unfinished(changes.new, findings))
+    _delete_directories(session, list(doomed.values()))
+    ids = {path: id_ for path, id_ in known_ids.items() if path not in doomed}
+    wanted = {file.path for file in findings.files} | changes.candidates
+    ids |= directories.add(session, category, _unfinished(changes.new, findings), wanted)
     unread = [changes.reread[path] for path in findings.failed.keys() & changes.reread.keys()]
-    _update_directories(session, _unfinished([*changes.changed, *unread], findings))
+    directories.change(session, _unfinished([*changes.changed, *unread], findings))
     added, dropped = _record_files(session, changes, findings.files, ids, now)
-    dropped += _age(session, category.id, now, max_stale_days)
-    plan, versions = _record_repositories(session, category, {path: ids[path] for path in changes.candidates})
+    dropped += _age(session, category.id, now, ageing)
+    candidates = {path: ids[path] for path in changes.candidates}
+    plan, versions = _record_repositories(session, category, candidates, frozenset(changes.vanished.values()))
     # updated_at says when somebody edited the category; a scan is no edit.
     session.execute(
         update(Category)
         .where(Category.id == category.id)
-        .values(last_scanned_at=now, updated_at=Category.updated_at)
+        .values(last_scanned_at=now, vanished=len(changes.vanished) - len(doomed), updated_at=Category.updated_at)
         .execution_options(synchronize_session=False)
     )
-    return Recorded(versions, added, dropped, len(plan.create), len(plan.move), plan.unmatched, tuple(plan.problems))
+    return Recorded(
+        len(doomed), versions, added, dropped, len(plan.create), len(plan.move), plan.unmatched, tuple(plan.problems)
+    )
 
 
 def _lock(session: Session, category: KnownCategory) -> None:
@@ -92,39 +100,6 @@ def _unfinished(states: Iterable[DirectoryState], findings: Findings) -> Iterato
     for state in states:
         failed = findings.failed.get(state.path)
         yield forget(state, failed) if failed else state
-
-
-def _insert_directories(session: Session, category: KnownCategory, states: Iterable[DirectoryState]) -> dict[str, int]:
-    paths: dict[str, str] = {}
-    rows = []
-    for state in states:
-        full = join(category.topdir, state.path) if state.path else category.topdir
-        paths[full] = state.path
-        rows.append({"category_id": category.id, "path": full, **_values(state)})
-    if not rows:
-        return {}
-    query = insert(Directory).returning(Directory.path, Directory.id)
-    return {paths[full]: id_ for full, id_ in session.execute(query, rows)}
-
-
-def _update_directories(session: Session, states: Iterable[DirectoryState]) -> None:
-    rows = [{"id": state.id, **_values(state)} for state in states]
-    for part in ([row for row in rows if "sample" in row], [row for row in rows if "sample" not in row]):
-        if part:
-            session.execute(update(Directory), part)
-
-
-def _values(state: DirectoryState) -> dict[str, Any]:
-    values: dict[str, Any] = {"mtime": state.mtime, "readable": state.readable}
-    if state.listing is not None:
-        values |= {
-            "file_count": state.listing.file_count,
-            "listing_digest": state.listing.digest,
-            "sample": state.listing.sample,
-        }
-    elif state.id is None:
-        values |= {"file_count": 0, "listing_digest": None, "sample": []}
-    return values
 
 
 def _delete_directories(session: Session, ids: Sequence[int]) -> None:
@@ -192,7 +167,7 @@ def _known_file(row: FileDetail) -> KnownFile:
     )
 
 
-def _age(session: Session, category_id: int, now: datetime, max_stale_days: float) -> int:
+def _age(session: Session, category_id: int, now: datetime, ageing: Ageing) -> int:
     """Forget alternates that are too old; how many."""
     several = (
         select(FileDetail.directory_id, FileDetail.filename)
@@ -210,7 +185,7 @@ def _age(session: Session, category_id: int, now: datetime, max_stale_days: floa
         )
         .execution_options(populate_existing=True)
     )
-    ids = list(history.expired([_known_file(row) for row in rows], now, max_stale_days))
+    ids = list(history.expired([_known_file(row) for row in rows], now, ageing))
     _delete_files(session, ids)
     return len(ids)
 
@@ -224,11 +199,11 @@ def _delete_files(session: Session, ids: Sequence[int]) -> None:
 
 
 def _record_repositories(
-    session: Session, category: KnownCategory, candidates: Mapping[str, int]
+    session: Session, category: KnownCategory, candidates: Mapping[str, int], vanished: frozenset[int]
 ) -> tuple[RepositoryPlan, int]:
     """What was done about repositories, and how many versions that made."""
     arches = dict(session.execute(select(Arch.name, Arch.id)).all())
-    plan = repositories.plan(candidates, category.rules, _known_repositories(session), frozenset(arches))
+    plan = repositories.plan(candidates, category.rules, _known_repositories(session, vanished), frozenset(arches))
     versions, made = _versions(session, category.product_id, plan)
     if plan.create:
         session.execute(
@@ -249,15 +224,15 @@ def _record_repositories(
     return plan, made
 
 
-def _known_repositories(session: Session) -> list[KnownRepository]:
-    """Of every category: a prefix and arch exist only once."""
+def _known_repositories(session: Session, vanished: frozenset[int]) -> list[KnownRepository]:
+    """Of every category: a prefix and arch exist only once. One whose directory vanished has none, kept or not."""
     query = (
         select(Repository.id, Repository.prefix, Arch.name, Repository.directory_id, Directory.path, Repository.pinned)
         .join(Arch, Arch.id == Repository.arch_id)
         .outerjoin(Directory, Directory.id == Repository.directory_id)
     )
     return [
-        KnownRepository(id_, prefix, arch, directory_id, path or "", pinned)
+        KnownRepository(id_, prefix, arch, None if directory_id in vanished else directory_id, path or "", pinned)
         for id_, prefix, arch, directory_id, path, pinned in session.execute(query)
     ]
 

@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from mm_crawler.master.diff import Changes, check_deletion, compare, memory
+from mm_crawler.master import deletion, sentinels
+from mm_crawler.master.deletion import DeletionPolicy
+from mm_crawler.master.diff import Changes, compare, memory
+from mm_crawler.master.history import Ageing
 from mm_crawler.master.important import Findings, collect
-from mm_crawler.master.known import load_category, load_directories
+from mm_crawler.master.known import KnownCategory, load_category, load_directories
 from mm_crawler.master.record import Recorded, record
 from mm_crawler.master.scanned import Excludes, ScannedDirectory
 from mm_crawler.master.source import parse_source
 from mm_lib.cli.common import Program
 from mm_lib.services.errors import ServiceError
+from mm_lib.settings import CrawlerSettings
 
 Progress = Callable[[ScannedDirectory], None]
 
@@ -26,7 +30,8 @@ class NoSource(ServiceError):
 class Options:
     """How to scan."""
 
-    allow_mass_deletion: bool = False
+    delete: bool = False  # forget directories that are gone
+    force: bool = False  # even when so many are gone that the master looks half there
     full: bool = False  # list every directory and read every important file, whatever is remembered
     dry_run: bool = False
 
@@ -40,26 +45,42 @@ class Outcome:
 
 
 def scan_category(program: Program, name: str, options: Options, now: datetime, progress: Progress) -> Outcome:
-    """Scan one category. Raises NoSource, SourceError, TooManyVanished and ServiceError; then nothing is recorded."""
+    """Scan one category.
+
+    Raises NoSource, MasterBusy, SourceError, TooManyVanished and ServiceError; then nothing is recorded.
+    """
     with program.reading() as session:
         category = load_category(session, name)
         if not category.source:
-            raise NoSource(f"{name}: skipped, it has no source")
+            raise NoSource("skipped, it has no source")
         source = parse_source(category.source)
         known = load_directories(session, category)
     trust_before = 0 if options.full else category.trust_before
     tree = source.open()
+    sentinels.check(tree, category.sentinels)
     scanned = _watched(tree.directories(memory(known, trust_before)), progress)
     changes = compare(scanned, known, Excludes(source.excludes), trust_before)
-    if not options.allow_mass_deletion:
-        check_deletion(changes, source.max_vanished_share)
-    findings = collect(tree.read, changes.orders, program.settings.crawler.max_metadata_bytes)
+    settings = program.settings.crawler
+    doomed = deletion.decide(changes, known, category.vanished, _deletion_policy(category, settings, options))
+    findings = collect(tree.read, changes.orders, settings.max_metadata_bytes)
     ids = {path: directory.id for path, directory in known.items()}
     # A dry run writes too, and rolls back: so it says exactly what would happen.
     with program.reading() if options.dry_run else program.transaction() as session:
-        max_stale_days = program.settings.crawler.max_stale_days
-        recorded = record(session, category, changes, findings, ids, now=now, max_stale_days=max_stale_days)
+        ageing = _ageing(category, settings)
+        recorded = record(session, category, changes, findings, ids, doomed=doomed, now=now, ageing=ageing)
     return Outcome(_counts(changes, findings, recorded), _problems(changes, findings, recorded))
+
+
+def _deletion_policy(category: KnownCategory, settings: CrawlerSettings, options: Options) -> DeletionPolicy:
+    own = category.max_vanished_share
+    return DeletionPolicy(settings.max_vanished_share if own is None else own, options.delete, options.force)
+
+
+def _ageing(category: KnownCategory, settings: CrawlerSettings) -> Ageing:
+    """The category's own days go before those of the settings."""
+    stale = settings.max_stale_days if category.max_stale_days is None else category.max_stale_days
+    own = category.max_propagation_days
+    return Ageing.of(stale, settings.max_propagation_days if own is None else own)
 
 
 def _watched(scanned: Iterator[ScannedDirectory], progress: Progress) -> Iterator[ScannedDirectory]:
@@ -73,7 +94,8 @@ def _counts(changes: Changes, findings: Findings, recorded: Recorded) -> dict[st
         "directories": changes.seen,
         "new": len(changes.new),
         "changed": len(changes.changed),
-        "gone": len(changes.vanished),
+        "gone": recorded.deleted,
+        "kept": len(changes.vanished) - recorded.deleted,
         "unreadable": changes.unreadable,
         "files_read": findings.hashed,
         "files_added": recorded.files_added,

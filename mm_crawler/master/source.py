@@ -20,7 +20,6 @@ class DirectorySource(BaseModel):
     type: Literal["directory"]
     path: Path = Field(description="the directory that corresponds to the category's topdir")
     excludes: tuple[str, ...] = Field((), description="regular expressions searched in paths below the topdir")
-    max_vanished_share: float = Field(0.5, ge=0, le=1, description="more may not vanish at once")
 
     @field_validator("path")
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mm_crawler.master.important import read_file
@@ -54,9 +54,19 @@ class DirectoryTree:
             below = [join(path, name) for name in sorted(children, reverse=True)]
             waiting.extend((child, directory.readable) for child in below if not self._excludes(child))
 
+    def prepare(self, paths: Sequence[str], limit: int) -> None:
+        """Nothing: the files are here."""
+
+    def close(self) -> None:
+        """Nothing was fetched."""
+
     def read(self, path: str, limit: int) -> Content:
         """An important file. Raises FileProblem."""
         return read_file(self._absolute(path), limit)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at the path, which may lead upwards: lists of all files lie above their trees."""
+        return os.path.lexists(self._absolute(path))
 
     def _absolute(self, path: str) -> str:
         return f"{self._top}/{path}" if path else self._top

@@ -64,6 +64,9 @@ class Category(TimesMixin, Base):
     __table_args__ = (
         not_blank("name"),
         CheckConstraint("topdir NOT LIKE '/%' AND topdir NOT LIKE '%/'", name="topdir_normalised"),
+        CheckConstraint("max_stale_days >= 0", name="max_stale_days_not_negative"),
+        CheckConstraint("max_propagation_days >= 0", name="max_propagation_days_not_negative"),
+        CheckConstraint("max_vanished_share BETWEEN 0 AND 1", name="max_vanished_share_range"),
     )
 
     id: Mapped[Id]
@@ -76,7 +79,14 @@ class Category(TimesMixin, Base):
     source: Mapped[dict[str, Any]] = mapped_column(
         JSON, default=dict, doc='how the master is scanned: {"type": "directory", "path": ..., "excludes": [...]}'
     )
+    sentinels: Mapped[dict[str, list[str]]] = mapped_column(
+        JSON, default=dict, doc='files that a scan waits for: {"present": [...], "absent": [...]}'
+    )
+    max_stale_days: Mapped[float | None] = mapped_column(doc="None in these three: as the settings say")
+    max_propagation_days: Mapped[float | None]
+    max_vanished_share: Mapped[float | None]
     last_scanned_at: Mapped[datetime | None]
+    vanished: Mapped[int] = mapped_column(default=0, doc="directories gone from the master, kept")
 
     product: Mapped[Product] = relationship()
 

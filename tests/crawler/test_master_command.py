@@ -108,7 +108,7 @@ def test_a_category_that_does_not_exist_is_a_message_and_nothing_is_scanned(prog
     assert session.scalar(select(func.count(Directory.id))) == 0
 
 
-def test_mass_deletion_needs_its_option(program: Program, session: Session, top: Path) -> None:
+def test_mass_deletion_needs_its_options(program: Program, session: Session, top: Path) -> None:
     run(program)
     shutil.rmtree(top)
     top.mkdir()
@@ -117,7 +117,7 @@ def test_mass_deletion_needs_its_option(program: Program, session: Session, top:
     assert "the top directory is empty, but 8 directories are known" in refused.stderr
     assert session.scalar(select(func.count(Directory.id))) == 9
     session.rollback()
-    assert run(program, "--allow-mass-deletion").exit_code == 0
+    assert run(program, "--delete", "--force").exit_code == 0
     assert session.scalar(select(func.count(Directory.id))) == 1
 
 

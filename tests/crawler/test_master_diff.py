@@ -7,17 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mm_crawler.master.diff import (
-    Changes,
     KnownDirectory,
-    TooManyVanished,
-    check_deletion,
     choose_sample,
     compare,
     listing_digest,
     memory,
+    pack,
     sample_key,
 )
-from mm_crawler.master.history import FoundFile, KnownFile, content_id, expired, plan
+from mm_crawler.master.history import Ageing, FoundFile, KnownFile, content_id, expired, plan
 from mm_crawler.master.scanned import Excludes, Look, ScannedDirectory, ScannedFile, SourceError
 from mm_crawler.master.source import parse_source
 
@@ -30,7 +28,7 @@ def listed(path: str, *files: ScannedFile, mtime: int = 5, readable: bool = True
 
 def known(id_: int, *files: ScannedFile, mtime: int = 5, details: tuple[str, ...] = ()) -> KnownDirectory:
     """What is recorded after these files were listed."""
-    sample = choose_sample(files)
+    sample = pack(choose_sample(files))
     return KnownDirectory(
         id=id_,
         mtime=mtime,
@@ -202,34 +200,6 @@ def test_only_what_was_over_before_the_last_scan_is_taken_as_given() -> None:
     assert memory(before, trust_before=0) == {}
 
 
-# -- mass deletion
-
-
-@pytest.mark.parametrize(
-    ("count", "of", "refused"),
-    [(20, 20, False), (21, 40, True), (21, 42, False), (500, 1000, False), (501, 1000, True)],
-)
-def test_more_than_half_and_more_than_twenty_may_not_vanish_at_once(count: int, of: int, refused: bool) -> None:
-    changes = Changes(known=of, top_is_empty=False, vanished={str(i): i for i in range(count)})
-    if refused:
-        with pytest.raises(
-            TooManyVanished, match=f"{count} of {of} known directories are gone .* --allow-mass-deletion"
-        ):
-            check_deletion(changes, 0.5)
-    else:
-        check_deletion(changes, 0.5)
-
-
-def test_nothing_is_deleted_when_the_top_is_empty() -> None:
-    changes = compare([listed("")], {"": known(1), "a": known(2)}, NOTHING_LEFT_OUT, 0)
-    with pytest.raises(TooManyVanished, match="the top directory is empty, but 1 directories are known"):
-        check_deletion(changes, 0.5)
-
-
-def test_an_empty_top_without_anything_known_is_fine() -> None:
-    check_deletion(compare([listed("")], {}, NOTHING_LEFT_OUT, 0), 0.5)
-
-
 # -- the history of a file
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -279,25 +249,32 @@ def test_a_version_that_the_master_took_back_is_withdrawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ages", "kept"),
+    ("days", "ages", "kept"),
     [
-        ([0.1, 5, 6, 7], [0.1, 5]),
-        ([2, 5, 6], [2, 5]),
-        ([3.5, 3.9, 6], [3.5, 3.9, 6]),
-        ([3.5, 5, 6], [3.5, 5]),
-        ([400], [400]),
-        ([10, 20], [10]),
-        ([0.1, 1, 2, 3], [0.1, 1, 2, 3]),
-        ([4, 5], [4]),
+        ((4, None), [0.1, 5, 6, 7], [0.1, 5]),
+        ((4, None), [2, 5, 6], [2, 5]),
+        ((4, None), [3.5, 5, 6], [3.5]),
+        ((4, None), [3.5, 3.9, 6], [3.5, 3.9]),
+        ((4, None), [400], [400]),
+        ((4, None), [10, 20], [10]),
+        ((4, None), [0.1, 1, 2, 3], [0.1, 1, 2, 3]),
+        ((6, 5), [3, 4, 5], [3, 4, 5]),
+        ((4, 3), [3, 4, 5], [3, 4]),
+        ((1, 0), [3, 4, 5], [3]),
+        ((0, 0), [0, 0.1], [0]),
+        ((0, None), [0, 0.1], [0]),
+        ((1, 10), [9, 20, 21], [9, 20]),
     ],
 )
-def test_an_alternate_is_forgotten_when_it_was_superseded_too_long_ago(ages: list[float], kept: list[float]) -> None:
-    """With four days: an alternate counts from when the next newer version was first seen."""
+def test_alternates_age_as_the_reference_says(
+    days: tuple[float, float | None], ages: list[float], kept: list[float]
+) -> None:
+    """Case 25. The newest stays; the one before it while the newest is young; others until they are stale."""
     files = {
         index: version(index, int(-age * 10), sha256=SHA256, first_seen=NOW - timedelta(days=age))
         for index, age in enumerate(ages)
     }
-    gone = set(expired(files.values(), NOW, 4))
+    gone = set(expired(files.values(), NOW, Ageing.of(*days)))
     assert [age for index, age in enumerate(ages) if index not in gone] == kept
 
 
@@ -308,7 +285,7 @@ def test_files_of_other_names_and_directories_are_judged_by_themselves() -> None
         KnownFile(2, 1, "b", "x", 2, 1, {}, old),
         KnownFile(3, 2, "a", "x", 3, 1, {}, old),
     ]
-    assert list(expired(files, NOW, 0)) == []
+    assert list(expired(files, NOW, Ageing(0, 0))) == []
 
 
 # -- the category's source

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from mm_crawler.master import important
 from mm_crawler.master import scan as scan_module
-from mm_crawler.master.diff import TooManyVanished
+from mm_crawler.master.deletion import TooManyVanished
 from mm_crawler.master.record import ScannedMeanwhile
 from mm_crawler.master.scanned import SourceError
 from mm_lib.cli.common import Program
@@ -213,9 +213,18 @@ def test_an_unreadable_directory_is_recorded_as_such_with_all_below(
 def test_a_directory_that_vanished_is_deleted_and_its_repository_waits(
     program: Program, session: Session, top: Path
 ) -> None:
+    """Case 14: with --delete, and not without."""
     scan(program)
+    before = paths(session)
+    with transaction(session):
+        session.execute(update(Category).values(max_vanished_share=1, updated_at=Category.updated_at))
     shutil.rmtree(top / "releases/20/Everything")
-    assert scan(program, LATER).counts["gone"] == 8
+    kept = scan(program, LATER)
+    assert (kept.counts["gone"], kept.counts["kept"]) == (0, 8)
+    assert paths(session) == before
+    assert ("fedora-20", "20", "x86_64", "releases/20/Everything/x86_64/os") in repositories(session)
+    session.rollback()
+    assert scan(program, LATER + timedelta(hours=1), delete=True, force=True).counts["gone"] == 8
     assert not [path for path in paths(session) if path.startswith("releases/20/Everything")]
     assert ("fedora-20", "20", "x86_64", None) in repositories(session)
     assert len(details(session)) == 2
@@ -224,7 +233,7 @@ def test_a_directory_that_vanished_is_deleted_and_its_repository_waits(
 def test_a_repository_without_key_goes_with_its_directory(program: Program, session: Session, top: Path) -> None:
     scan(program)
     shutil.rmtree(top / "development")
-    scan(program, LATER)
+    scan(program, LATER, delete=True, force=True)
     assert repositories(session) == [("fedora-20", "20", "x86_64", "releases/20/Everything/x86_64/os")]
 
 
@@ -250,10 +259,10 @@ def test_a_master_that_is_half_there_changes_nothing(program: Program, session: 
     shutil.rmtree(top / "many")
     shutil.rmtree(top / "releases")
     put(top, "new/x")
-    with pytest.raises(TooManyVanished, match="--allow-mass-deletion"):
+    with pytest.raises(TooManyVanished, match="--force"):
         scan(program, LATER)
     assert everything(session) == before
-    assert scan(program, LATER, allow_mass_deletion=True).counts["gone"] > 30
+    assert scan(program, LATER, delete=True, force=True).counts["gone"] > 30
     assert "new" in paths(session)
 
 
@@ -263,10 +272,10 @@ def test_the_share_that_may_vanish_is_the_categorys(program: Program, session: S
     scan(program)
     with transaction(session):
         category = session.scalars(select(Category)).one()
-        category.source = {**category.source, "max_vanished_share": 1.0}
+        category.max_vanished_share = 1.0
     shutil.rmtree(top / "many")
     shutil.rmtree(top / "releases")
-    assert scan(program, LATER).counts["gone"] > 30
+    assert scan(program, LATER, delete=True).counts["gone"] > 30
 
 
 @pytest.mark.parametrize("loss", ["empty", "missing"])
@@ -537,9 +546,10 @@ def test_a_repository_whose_directory_vanished_moves_unless_it_is_pinned(
         session.execute(update(Repository).values(pinned=pinned))
     (top / BRANCHED).parent.mkdir(parents=True)
     (top / "releases/20/Everything/x86_64/os").rename(top / BRANCHED)
-    outcome = scan(program, LATER)
+    outcome = scan(program, LATER, force=True)
     assert outcome.counts["repositories_moved"] == (not pinned)
-    assert ("fedora-20", "20", "x86_64", None if pinned else BRANCHED) in repositories(session)
+    where = "releases/20/Everything/x86_64/os" if pinned else BRANCHED
+    assert ("fedora-20", "20", "x86_64", where) in repositories(session)
     assert bool(outcome.problems) == pinned
 
 
