@@ -222,6 +222,12 @@ def test_by_default_nothing_is_explained() -> None:
     assert (answer.status, answer.text) == (404, "We don't serve their kind here!")
 
 
+@pytest.mark.parametrize("path", ["/x/explain", "/mirrorlist/explain", "/explain/"])
+def test_nothing_is_explained_below_a_prefix(path: str) -> None:
+    """A proxy that passes on what lies below some path must not open it."""
+    assert client(policy=OPEN)(f"{path}?{FEDORA}").status == 404
+
+
 NETWORKS = BALANCED._replace(
     explain="networks", explain_networks=(ip_network("192.0.2.0/25"), ip_network("2001:db8::/32"))
 )

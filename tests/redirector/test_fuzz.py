@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mm_redirector.access_log import Entry, json_line, line
 from mm_redirector.app import Application
 from mm_redirector.index import build
 from mm_redirector.query import _KNOWN
@@ -24,7 +25,17 @@ POLICIES = [
 ]
 ATLAS = Atlas(places={IN_SWEDEN: (59.3, 18.1)})
 INDEX = build(world(), BALANCED)
-APPLICATIONS = [Application(lambda: INDEX, ATLAS, policy, exposition=lambda: b"") for policy in POLICIES]
+
+
+def log(entry: Entry) -> None:
+    """Both forms of the access log."""
+    assert len(line(entry).split()) == 10
+    json.loads(json_line(entry))
+
+
+APPLICATIONS = [
+    Application(lambda: INDEX, ATLAS, policy, log=log, log_all=True, exposition=lambda: b"") for policy in POLICIES
+]
 FINE = {200, 302, 400, 403, 404, 405, 414, 429}
 
 WORDS = (
