@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -46,6 +46,7 @@ class Remembered:
     mtime: int
     children: tuple[str, ...]
     watched: Mapping[str, tuple[int, int]]  # important files: name -> (size, mtime)
+    file_count: int = 0
 
 
 Memory = Mapping[str, Remembered]
@@ -75,8 +76,17 @@ class Source(Protocol):
     def directories(self, memory: Memory) -> Iterator[ScannedDirectory]:
         """Every directory, parents before children. Raises SourceError."""
 
+    def prepare(self, paths: Sequence[str], limit: int) -> None:
+        """Fetch these files at once, where that is cheaper than one by one when they are read. Raises SourceError."""
+
     def read(self, path: str, limit: int) -> Content:
         """An important file of at most `limit` bytes. Raises FileProblem."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at the path below the top. Raises SourceError when it cannot be told."""
+
+    def close(self) -> None:
+        """Remove what was fetched."""
 
 
 class Excludes:
