@@ -24,6 +24,8 @@ DATABASE = [
     "babel>=2.16,<3",  # the real list of countries and their names
     "rich>=13.9,<16",  # tables and progress bars on a terminal
     "email-validator>=2.2,<3",  # addresses that a mail server would accept
+    "google-re2>=1.1,<2",  # repository rules: no regular expression takes more than linear time
+    "rstr>=3.2,<4",  # paths that a rule matches, to find rules that others hide
 ]
 REDIRECTOR = [
     "granian>=2.8,<2.9",  # the WSGI server that mm-redirector starts; its main loop is ours, so one minor version
@@ -40,6 +42,8 @@ CRAWLER = [
     *DATABASE,
     "pycurl>=7.45.6,<8",  # libcurl's multi interface: 17 us of CPU per HEAD
     "lxml>=5.3,<7",  # repomd.xml, parsed without entities or network
+    "python-debian>=1.0,<2",  # APT's Release files
+    "python-gnupg>=0.5.4,<0.6",  # drives GnuPG, which checks the signatures of metadata
 ]
 FRONTEND = [
     *DATABASE,

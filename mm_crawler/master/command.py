@@ -35,6 +35,7 @@ _SUMMARY = (
     ("kept", "gone but kept"),
     ("unreadable", "unreadable"),
     ("files_read", "important files read"),
+    ("refused", "refused: not signed as they must be"),
     ("files_added", "file versions added"),
     ("files_dropped", "file versions dropped"),
     ("versions_created", "releases created"),
@@ -64,7 +65,7 @@ def master(ctx: click.Context, categories: tuple[str, ...], **flags: bool) -> No
         counts.update({name: {"failed": why} for name, why in failed.items()})
     if options.dry_run:
         click.echo("Dry run: nothing was changed.")
-    if failed:
+    if failed or any(row["refused"] for row in rows):
         ctx.exit(1)
 
 
@@ -93,6 +94,8 @@ def _scan_all(program: Program, names: Sequence[str], options: Options) -> tuple
             click.echo(f"Error: {name}: {failed[name]}", err=True)
             continue
         _report_problems(name, outcome)
+        for alarm in outcome.alarms:
+            _log.error("%s: %s; what was published before stays", name, alarm)
         seconds = (datetime.now(UTC) - started).total_seconds()
         rows.append({"category": name, **outcome.counts, "seconds": round(seconds, 1)})
         click.echo(f"{name}: {_summary(outcome.counts)}; {seconds:.1f} s")
@@ -139,7 +142,7 @@ def _run(program: Program, arguments: dict[str, Any], dry_run: bool) -> Iterator
     outcome = "interrupted"
     try:
         yield counts
-        outcome = "failed" if any("failed" in row for row in counts.values()) else "ok"
+        outcome = _verdict(counts)
     finally:
         with program.transaction() as session:
             session.execute(
@@ -147,3 +150,9 @@ def _run(program: Program, arguments: dict[str, Any], dry_run: bool) -> Iterator
                 .where(CrawlRun.id == run.id)
                 .values(finished_at=datetime.now(UTC), outcome=outcome, counts=counts)
             )
+
+
+def _verdict(counts: Mapping[str, Any]) -> str:
+    if any("failed" in row for row in counts.values()):
+        return "failed"
+    return "refused" if any(row["refused"] for row in counts.values()) else "ok"

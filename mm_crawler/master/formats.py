@@ -1,20 +1,28 @@
-"""Which files are important, and what stands in them: repomd.xml and the many forms of checksum files."""
+"""Which files are important, and what stands in them: repomd.xml and the many forms of checksum files.
+
+APT's are in apt.py.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from io import BytesIO
 
 from lxml import etree
 
 REPOMD = "repomd.xml"
 SUMMARY = "summary"  # of an ostree repository
+RELEASE, INRELEASE = "Release", "InRelease"  # of an APT suite
+_LEADING = frozenset((REPOMD, SUMMARY, RELEASE, INRELEASE))
 
 KINDS = ("md5", "sha1", "sha256", "sha512")
 LENGTHS: Mapping[str, int] = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 _KIND_OF_LENGTH = {length: kind for kind, length in LENGTHS.items()}
 _LATEST_TIME = 1 << 40  # far beyond any calendar, well inside a BIGINT
+_CHUNK = 1 << 16
+_MAX_ELEMENTS = 100_000  # a real one has some hundred
+_MAX_DEPTH = 20
+_MAX_PIECES = 100  # of a timestamp's text
 
 # SHA256SUMS, sha512sum.txt, Fedora-44-x86_64-CHECKSUM, CHECKSUM, x.iso.sha256, x.md5sum, CHECKSUM.sha256 ...
 _CHECKSUM_FILE = re.compile(
@@ -23,6 +31,8 @@ _CHECKSUM_FILE = re.compile(
 )
 _BSD_LINE = re.compile(r"(?P<kind>MD5|SHA1|SHA256|SHA512) ?\((?P<name>.+)\) ?= ?(?P<hash>[0-9a-fA-F]+)")
 _GNU_LINE = re.compile(r"(?P<hash>[0-9a-fA-F]{32,128}) [ *]?(?P<name>.+)")
+
+_SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 
 Hashes = dict[str, str]  # kind -> lower-case hexadecimal
 
@@ -38,40 +48,63 @@ def is_checksum_file(name: str) -> bool:
 
 def is_important(name: str) -> bool:
     """Whether a file is read whenever it may have changed."""
-    return name in (REPOMD, SUMMARY) or is_checksum_file(name)
+    return name in _LEADING or is_checksum_file(name)
 
 
 def repomd_timestamp(data: bytes) -> int | None:
     """The newest <timestamp> of its <data>, None when it has none. Raises FormatError."""
-    newest: int | None = None
+    # Read as a stream of events: a tree of all that a hostile file can hold would not fit into memory.
+    reader = _Repomd()
+    parser = etree.XMLParser(
+        target=reader, resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False
+    )
     try:
-        events = etree.iterparse(
-            BytesIO(data),
-            events=("end",),
-            tag="{*}data",
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            dtd_validation=False,
-            huge_tree=False,
-        )
-        for _, element in events:
-            for stamp in element.findall("{*}timestamp"):
-                value = _timestamp(stamp.text or "")
-                newest = value if newest is None else max(newest, value)
-            element.clear()
-        root = events.root
+        for start in range(0, len(data), _CHUNK):
+            parser.feed(data[start : start + _CHUNK])
+        parser.close()
     except (etree.XMLSyntaxError, UnicodeError) as error:
         raise FormatError(f"not well-formed XML: {error}") from None
-    _check_root(root)
-    return newest
+    return reader.newest
 
 
-def _check_root(root: etree._Element | None) -> None:
-    if root is None or etree.QName(root).localname != "repomd":
-        raise FormatError("its root element is not <repomd>")
-    if root.getroottree().docinfo.doctype:
+class _Repomd:
+    """Takes the events of a repomd.xml and keeps the newest timestamp."""
+
+    def __init__(self) -> None:
+        self.newest: int | None = None
+        self._path: list[str] = []
+        self._elements = 0
+        self._text: list[str] | None = None
+
+    def doctype(self, _name: str, _public_id: str | None, _system_id: str | None) -> None:
         raise FormatError("it has a document type declaration, which repository metadata never has")
+
+    def start(self, tag: str, _attributes: Mapping[str, str]) -> None:
+        name = etree.QName(tag).localname
+        if not self._path and name != "repomd":
+            raise FormatError("its root element is not <repomd>")
+        self._elements += 1
+        if self._elements > _MAX_ELEMENTS:
+            raise FormatError(f"it has more than {_MAX_ELEMENTS} elements")
+        self._path.append(name)
+        if len(self._path) > _MAX_DEPTH:
+            raise FormatError(f"its elements are nested more than {_MAX_DEPTH} deep")
+        if self._path[1:] == ["data", "timestamp"]:
+            self._text = []
+
+    def data(self, text: str) -> None:
+        if self._text is not None and len(self._text) < _MAX_PIECES:
+            self._text.append(text)
+
+    def end(self, _tag: str) -> None:
+        if self._text is not None and len(self._path) == 3:
+            value = _timestamp("".join(self._text))
+            self.newest = value if self.newest is None else max(self.newest, value)
+            self._text = None
+        self._path.pop()
+
+    def close(self) -> None:
+        pass
 
 
 def _timestamp(text: str) -> int:
@@ -91,7 +124,7 @@ def parse_checksums(filename: str, data: bytes) -> dict[str, Hashes]:
     """
     kind = _kind_of_file(filename)
     found: dict[str, Hashes] = {}
-    for line in data.decode("utf-8", errors="replace").splitlines():
+    for line in signed_text(data.decode("utf-8", errors="replace")).splitlines():
         entry = _bsd(line.strip()) or _gnu(line.strip(), kind)
         if entry is None:
             continue
@@ -99,6 +132,21 @@ def parse_checksums(filename: str, data: bytes) -> dict[str, Hashes]:
         if found.setdefault(name, {}).setdefault(line_kind, value) != value:
             raise FormatError(f"it gives two {line_kind} hashes for {name}")
     return found
+
+
+def signed_text(text: str) -> str:
+    """What a clearsigned text's signature covers (nobody vouches for the rest); any other text as it is."""
+    lines = text.splitlines()
+    if _SIGNED not in (line.rstrip() for line in lines):
+        return text
+    begin = next(number for number, line in enumerate(lines) if line.rstrip() == _SIGNED)
+    headers = next((number for number in range(begin, len(lines)) if not lines[number].strip()), len(lines))
+    covered = []
+    for line in lines[headers + 1 :]:
+        if line.startswith("-----BEGIN PGP "):
+            break
+        covered.append(line.removeprefix("- "))
+    return "\n".join(covered) + "\n"
 
 
 def _kind_of_file(filename: str) -> str | None:

@@ -1,21 +1,41 @@
-"""Read important files: all hashes in one pass, and what checksum files say about the files beside them."""
+"""Read important files: all hashes in one pass, and what checksum and Release files say about others."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Protocol, TypeVar
 
-from mm_crawler.master.diff import ReadOrder
-from mm_crawler.master.formats import KINDS, REPOMD, FormatError, Hashes, parse_checksums, repomd_timestamp
+from mm_crawler.master.apt import Claim, parse_release
+from mm_crawler.master.diff import ReadOrder, is_leading
+from mm_crawler.master.formats import (
+    INRELEASE,
+    KINDS,
+    RELEASE,
+    REPOMD,
+    SUMMARY,
+    FormatError,
+    Hashes,
+    parse_checksums,
+    repomd_timestamp,
+)
 from mm_crawler.master.history import FoundFile
-from mm_crawler.master.scanned import Content, FileProblem, join
+from mm_crawler.master.scanned import Content, FileProblem, ScannedFile, is_recordable, join
 
 _CHUNK = 1 << 20
+_MAX_SIGNATURE = 1 << 20
+_DETACHED = {REPOMD: "repomd.xml.asc", RELEASE: "Release.gpg"}
 
 Read = Callable[[str, int], Content]
+T = TypeVar("T")
+
+
+class BadSignature(Exception):
+    """Metadata is not signed by a key that counts; the message says what is wrong."""
 
 
 @dataclass
@@ -25,7 +45,13 @@ class Findings:
     files: list[FoundFile] = field(default_factory=list)
     hashed: int = 0
     failed: dict[str, set[str]] = field(default_factory=dict)  # directory -> names to be read again next time
+    refused: dict[str, str] = field(default_factory=dict)  # directory -> why its metadata is not believed
     problems: list[str] = field(default_factory=list)
+
+    def refuse(self, directory: str, name: str, reason: object) -> None:
+        """Remember metadata that must not be published."""
+        self.failed.setdefault(directory, set()).add(name)
+        self.refused[directory] = f"{join(directory, name)}: refused, {reason}"
 
     def fail(self, directory: str, name: str, reason: object) -> None:
         """Remember a file that could not be used."""
@@ -75,46 +101,174 @@ def hash_all(data: bytes) -> Hashes:
     return {kind: hashlib.new(kind, data, usedforsecurity=False).hexdigest() for kind in KINDS}
 
 
-def collect(read: Read, orders: Iterable[ReadOrder], limit: int) -> Findings:
-    """Read what is ordered. A file that cannot be used is a problem, never fatal."""
-    findings = Findings()
+class Keyring(Protocol):
+    """Keys of those whose signatures count; see signatures.py."""
+
+    def check_detached(self, data: bytes, signature: bytes) -> None:
+        """Raises BadSignature."""
+
+    def check_inline(self, data: bytes) -> bytes:
+        """What the signature covers. Raises BadSignature."""
+
+
+def collect(
+    read: Read,
+    orders: Iterable[ReadOrder],
+    limit: int,
+    below_dists: Mapping[str, Mapping[str, ScannedFile]] = MappingProxyType({}),
+    keyring: Keyring | None = None,
+) -> Findings:
+    """Read what is ordered. A file that cannot be used is a problem, never fatal.
+
+    With a keyring, metadata without a good signature is refused.
+    """
+    collector = _Collector(read, limit, below_dists, keyring)
     for order in orders:
+        collector.take_leading(order)
+        collector.take_checksums(order)
+    return collector.settle()
+
+
+def collect_one(read: Read, path: str, limit: int, keyring: Keyring | None = None) -> Findings:
+    """Read one repomd.xml, ostree summary, Release or InRelease, by its path below the topdir. Raises FormatError."""
+    directory, _, name = path.rpartition("/")
+    if not is_leading(directory, name):
+        raise FormatError(f"{path} is no repomd.xml, no ostree summary and no Release file of an APT suite")
+    return collect(read, [ReadOrder(directory, {}, (name,), ())], limit, keyring=keyring)
+
+
+def to_read(orders: Iterable[ReadOrder], signed: bool) -> Iterator[str]:
+    """The paths of the files that will be read, for sources that fetch them at once."""
+    for order in orders:
+        for name in (*order.hashed, *order.checksums):
+            yield join(order.path, name)
+            signature = _DETACHED.get(name, "")
+            if signed and signature in order.files:
+                yield join(order.path, signature)
+
+
+class _Collector:
+    """Gathers what important files say, each file once."""
+
+    def __init__(
+        self, read: Read, limit: int, below_dists: Mapping[str, Mapping[str, ScannedFile]], keyring: Keyring | None
+    ) -> None:
+        self._read = read
+        self._limit = limit
+        self._below_dists = below_dists
+        self._keyring = keyring
+        self._findings = Findings()
+        self._found: dict[tuple[str, str], FoundFile] = {}
+        self._contradicted: set[tuple[str, str]] = set()
+
+    def settle(self) -> Findings:
+        """What was found, without what was contradicted."""
+        for directory, name in sorted(self._contradicted):
+            self._findings.problems.append(f"{join(directory, name)}: its checksum files contradict each other")
+        self._findings.files = [file for key, file in self._found.items() if key not in self._contradicted]
+        return self._findings
+
+    def take_leading(self, order: ReadOrder) -> None:
+        """Hash repomd.xml and its like, and read what Release files say of indexes."""
+        texts: dict[str, tuple[Content, bytes]] = {}
         for name in order.hashed:
-            _hash(read, order, name, limit, findings)
-        if order.checksums:
-            _collect_checksums(read, order, limit, findings)
-    return findings
+            try:
+                content = self._read(join(order.path, name), self._limit)
+                texts[name] = content, self._authentic(order.path, name, content, texts)
+            except BadSignature as refusal:
+                self._findings.refuse(order.path, name, refusal)
+                return
+            except FileProblem as problem:
+                self._findings.fail(order.path, name, problem)
+        for name, (content, text) in texts.items():
+            try:
+                self._take_one(order.path, name, content, text)
+            except FormatError as problem:
+                self._findings.fail(order.path, name, problem)
 
-
-def _hash(read: Read, order: ReadOrder, name: str, limit: int, findings: Findings) -> None:
-    try:
-        content = read(join(order.path, name), limit)
-        stated = repomd_timestamp(content.data) if name == REPOMD else None
-    except (FileProblem, FormatError) as error:
-        findings.fail(order.path, name, error)
-        return
-    timestamp = content.mtime if stated is None else stated
-    findings.hashed += 1
-    findings.files.append(FoundFile(order.path, name, timestamp, content.size, content.hashes))
-
-
-def _collect_checksums(read: Read, order: ReadOrder, limit: int, findings: Findings) -> None:
-    merged: dict[str, Hashes] = {}
-    contradicted: set[str] = set()
-    for checksum_file in order.checksums:
+    def _authentic(self, path: str, name: str, content: Content, others: Mapping[str, tuple[Content, bytes]]) -> bytes:
+        """The part of a file that is signed, all of it where nobody asks for signatures. Raises BadSignature."""
+        if self._keyring is None or name == SUMMARY:
+            return content.data
+        if name == INRELEASE:
+            return self._keyring.check_inline(content.data)
         try:
-            content = read(join(order.path, checksum_file), limit)
-            entries = parse_checksums(checksum_file, content.data)
-        except (FileProblem, FormatError) as error:
-            findings.fail(order.path, checksum_file, error)
-            continue
-        findings.hashed += 1
-        for name, hashes in entries.items():
-            known = merged.setdefault(name, {})
-            if any(known.setdefault(kind, value) != value for kind, value in hashes.items()):
-                contradicted.add(name)
-    for name in sorted(contradicted & order.files.keys()):
-        findings.problems.append(f"{join(order.path, name)}: its checksum files contradict each other")
-    for name, hashes in merged.items():
-        if (file := order.files.get(name)) and name not in contradicted and name not in order.own:
-            findings.files.append(FoundFile(order.path, name, file.mtime, file.size, hashes))
+            signature = self._read(join(path, _DETACHED[name]), _MAX_SIGNATURE)
+        except FileProblem as problem:
+            if name == RELEASE and INRELEASE in others and _same_text(others[INRELEASE][1], content.data):
+                return content.data
+            raise BadSignature(f"its signature {_DETACHED[name]} {problem}") from None
+        self._keyring.check_detached(content.data, signature.data)
+        return content.data
+
+    def _take_one(self, path: str, name: str, content: Content, text: bytes) -> None:
+        stated = None
+        if name == REPOMD:
+            stated = repomd_timestamp(text)
+        elif name in (RELEASE, INRELEASE):
+            release = parse_release(text)
+            stated = release.timestamp
+            self._take_release(path, name, release.claims)
+        timestamp = content.mtime if stated is None else stated
+        self._findings.hashed += 1
+        self._add(FoundFile(path, name, timestamp, content.size, content.hashes))
+
+    def _take_release(self, path: str, release: str, claims: Mapping[str, Claim]) -> None:
+        others: list[str] = []
+        for directory, name, claim in self._inside(path, release, claims):
+            file = self._below_dists.get(directory, {}).get(name)
+            if file is None or is_leading(directory, name):
+                continue
+            if file.size != claim.size:
+                others.append(join(directory, name))
+                continue
+            self._add(FoundFile(directory, name, file.mtime, file.size, claim.hashes))
+        if others:
+            reason = f"{len(others)} files have other sizes than it says, {others[0]} first; the next scan looks again"
+            self._findings.fail(path, release, reason)
+
+    def take_checksums(self, order: ReadOrder) -> None:
+        """Believe what checksum files say of the files beside them."""
+        for checksum_file in order.checksums:
+            try:
+                content = self._read(join(order.path, checksum_file), self._limit)
+                entries = parse_checksums(checksum_file, content.data)
+            except (FileProblem, FormatError) as error:
+                self._findings.fail(order.path, checksum_file, error)
+                continue
+            self._findings.hashed += 1
+            for directory, name, hashes in self._inside(order.path, checksum_file, entries):
+                files = order.files if directory == order.path else self._below_dists.get(directory, {})
+                if (file := files.get(name)) and not is_leading(directory, name):
+                    self._add(FoundFile(directory, name, file.mtime, file.size, hashes))
+
+    def _inside(self, path: str, teller: str, said: Mapping[str, T]) -> Iterator[tuple[str, str, T]]:
+        """(directory, name, what is said) of each name that stays in the teller's directory or below it."""
+        outside: list[str] = []
+        for name, value in said.items():
+            parts = name.split("/")
+            if any(part in ("", ".", "..") or not is_recordable(part) for part in parts):
+                outside.append(name)
+                continue
+            *folders, filename = parts
+            yield "/".join([path, *folders] if path else folders), filename, value
+        if outside:
+            what = f"{len(outside)} names that it lists lead elsewhere or cannot be recorded, {outside[0][:80]!a} first"
+            self._findings.problems.append(f"{join(path, teller)}: {what}; left out")
+
+    def _add(self, file: FoundFile) -> None:
+        key = file.path, file.filename
+        known = self._found.get(key)
+        if known is None:
+            self._found[key] = file
+        elif any(known.hashes.get(kind, value) != value for kind, value in file.hashes.items()):
+            self._contradicted.add(key)
+        else:
+            self._found[key] = replace(known, hashes={**known.hashes, **file.hashes})
+
+
+def _same_text(one: bytes, other: bytes) -> bool:
+    """A clearsigned text loses blanks at the ends of its lines."""
+    return [line.rstrip() for line in one.strip().splitlines()] == [
+        line.rstrip() for line in other.strip().splitlines()
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,9 @@ from mm_crawler.master.history import Ageing
 from mm_crawler.master.important import Findings, collect
 from mm_crawler.master.known import KnownCategory, load_category, load_directories
 from mm_crawler.master.record import Recorded, record
+from mm_crawler.master.refusal import hold_back
 from mm_crawler.master.scanned import Excludes, ScannedDirectory
+from mm_crawler.master.signatures import GnuPGKeyring
 from mm_crawler.master.source import parse_source
 from mm_lib.cli.common import Program
 from mm_lib.services.errors import ServiceError
@@ -42,6 +45,7 @@ class Outcome:
 
     counts: dict[str, int]
     problems: tuple[str, ...]
+    alarms: tuple[str, ...] = ()  # metadata that was refused, and why
 
 
 def scan_category(program: Program, name: str, options: Options, now: datetime, progress: Progress) -> Outcome:
@@ -62,13 +66,16 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
     changes = compare(scanned, known, Excludes(source.excludes), trust_before)
     settings = program.settings.crawler
     doomed = deletion.decide(changes, known, category.vanished, _deletion_policy(category, settings, options))
-    findings = collect(tree.read, changes.orders, settings.max_metadata_bytes)
+    with GnuPGKeyring(source.keyring) if source.keyring else nullcontext() as keyring:
+        findings = collect(tree.read, changes.orders, settings.max_metadata_bytes, changes.below_dists, keyring)
     ids = {path: directory.id for path, directory in known.items()}
+    hold_back(changes, findings, ids)
     # A dry run writes too, and rolls back: so it says exactly what would happen.
     with program.reading() if options.dry_run else program.transaction() as session:
         ageing = _ageing(category, settings)
         recorded = record(session, category, changes, findings, ids, doomed=doomed, now=now, ageing=ageing)
-    return Outcome(_counts(changes, findings, recorded), _problems(changes, findings, recorded))
+    counts = _counts(changes, findings, recorded)
+    return Outcome(counts, _problems(changes, findings, recorded), tuple(findings.refused.values()))
 
 
 def _deletion_policy(category: KnownCategory, settings: CrawlerSettings, options: Options) -> DeletionPolicy:
@@ -98,6 +105,7 @@ def _counts(changes: Changes, findings: Findings, recorded: Recorded) -> dict[st
         "kept": len(changes.vanished) - recorded.deleted,
         "unreadable": changes.unreadable,
         "files_read": findings.hashed,
+        "refused": len(findings.refused),
         "files_added": recorded.files_added,
         "files_dropped": recorded.files_dropped,
         "versions_created": recorded.new_versions,

@@ -20,11 +20,12 @@ class DirectorySource(BaseModel):
     type: Literal["directory"]
     path: Path = Field(description="the directory that corresponds to the category's topdir")
     excludes: tuple[str, ...] = Field((), description="regular expressions searched in paths below the topdir")
+    keyring: Path | None = Field(None, description="OpenPGP keys; metadata that none of them signed is refused")
 
-    @field_validator("path")
+    @field_validator("path", "keyring")
     @classmethod
-    def _is_absolute(cls, path: Path) -> Path:
-        if not path.is_absolute():
+    def _is_absolute(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_absolute():
             raise ValueError("must be absolute")
         return path
 
