@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from mm_lib.cli.common import Group, Program, json_option, show
+from mm_lib.cli.changing import audited, carry_out
+from mm_lib.cli.common import Group, Program, example, json_option, show
 from mm_lib.services import content
 from mm_lib.services.errors import InvalidValue
 
@@ -23,17 +24,16 @@ def product() -> None:
 @product.command("add")
 @click.argument("name")
 @hidden_option
+@audited
 @click.pass_obj
-def product_add(program: Program, name: str, hidden: bool) -> None:
+def product_add(program: Program, name: str, hidden: bool, by: str | None, dry_run: bool) -> None:
     """Make a product.
 
     \b
     Example:
       mm-admin product add Fedora
     """
-    with program.transaction() as session:
-        content.add_product(session, name, public=not hidden)
-    click.echo(f"Made the product {name}.")
+    carry_out(program, by, dry_run, lambda session: content.add_product(session, name, public=not hidden))
 
 
 @product.command("list")
@@ -167,6 +167,56 @@ def _source(path: Path | None, excludes: tuple[str, ...]) -> dict[str, Any]:
     if path is None:
         return {}
     return {"type": "directory", "path": str(path.absolute()), "excludes": list(excludes)}
+
+
+class _Number(click.ParamType[Any]):
+    """A number that is not negative, or "default", which is None."""
+
+    name = "number|default"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, wrapped, so that None is told from an option that was not given."""
+        if value == "default":
+            return (None,)
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if number >= 0:
+            return (number,)
+        return self.fail(f"{value!r} is neither a number from 0 nor 'default'", param, ctx)
+
+
+@category.command("set")
+@click.argument("name")
+@click.option("--must-exist", "present", multiple=True, help="File that a scan needs; may be repeated.")
+@click.option(
+    "--must-not-exist", "absent", multiple=True, help="File that a scan waits for the end of; may be repeated."
+)
+@click.option("--no-sentinels", is_flag=True, help="Forget the files of --must-exist and --must-not-exist.")
+@click.option("--max-stale-days", type=_Number(), help="Alternates that are older are forgotten.")
+@click.option("--max-propagation-days", type=_Number(), help="While the newest is younger, the one before it stays.")
+@click.option("--max-vanished-share", type=_Number(), help="Part that may vanish at once without --force, 0 to 1.")
+@audited
+@click.pass_obj
+@example(
+    'mm-admin category set "Fedora Linux" --must-exist ../fullfiletimelist-fedora --must-not-exist .sync_in_progress'
+)
+def category_set(
+    program: Program, /, name: str, by: str | None, dry_run: bool, no_sentinels: bool, **options: Any
+) -> None:
+    """Say what a scan of a category waits for, and how long it keeps what is old.
+
+    Files are named below the source's top (it may begin with ../) or absolutely on this machine. "default" in place of
+    a number: as the settings say (crawler.max_stale_days, max_propagation_days, max_vanished_share).
+    """
+    sentinels = {key: list(options.pop(key)) for key in ("present", "absent")}
+    values = {key: value[0] for key, value in options.items() if value is not None}
+    if any(sentinels.values()) or no_sentinels:
+        values["sentinels"] = {} if no_sentinels else {key: paths for key, paths in sentinels.items() if paths}
+    if not values:
+        raise click.UsageError("Say what to change; --help shows what can be.")
+    carry_out(program, by, dry_run, lambda session: content.set_category(session, name, values))
 
 
 @category.command("list")

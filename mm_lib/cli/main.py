@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mm_lib.cli import cache, content, database, geodata, mirrors, placement, rules, users
+from mm_lib.cli import cache, changing, content, database, geodata, mirrors, placement, releases, rules, users
 from mm_lib.cli.common import Group, Program, config_option
 
 
@@ -28,6 +28,8 @@ for command in (
     content.category,
     content.repository,
     content.redirect,
+    releases.release,
+    releases.branch,
     rules.rules,
     mirrors.site,
     mirrors.host,
@@ -36,6 +38,8 @@ for command in (
     placement.location,
     placement.directory,
     users.user,
+    changing.events,
+    changing.undo,
     geodata.geodata,
     cache.cache,
 ):

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from mm_lib.model.content import Arch, Category, Directory, Product, Repository, RepositoryRedirect, Version
+from mm_lib.services.changes import Change, Plan, edit
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotFound
 
 
@@ -36,15 +37,15 @@ def find_category(session: Session, name: str) -> Category:
     return category
 
 
-def add_product(session: Session, name: str, *, public: bool = True) -> Product:
-    """Make a product. Raises AlreadyExists."""
+def add_product(session: Session, name: str, *, public: bool = True) -> Plan:
+    """Make a product. Raises AlreadyExists, InvalidValue."""
     name = clean_name("name", name)
     if session.scalar(select(Product.id).where(Product.name == name)):
         raise AlreadyExists(f"There is a product {name!r} already.")
-    product = Product(name=name, public=public)
-    session.add(product)
-    session.flush()
-    return product
+    values = {"public": public, "sort_order": 0}
+    return Plan(
+        "product add", name, [Change("product", {"name": name}, None, values, name, ("no product", "a product"))]
+    )
 
 
 def add_version(
@@ -109,6 +110,34 @@ def add_category(
     session.add(category)
     session.flush()
     return category
+
+
+_NEEDS = {"present": "needs", "absent": "waits for the end of"}
+
+
+def set_category(session: Session, name: str, values: dict[str, Any]) -> Plan:
+    """Change how a category is scanned. Raises NotFound, InvalidValue."""
+    category = find_category(session, name)
+    share = values.get("max_vanished_share")
+    if share is not None and share > 1:
+        raise InvalidValue("max-vanished-share", "must be 0 to 1, e.g. 0.05 for 5 %")
+    for paths in values.get("sentinels", {}).values():
+        if not all(path.strip() == path and path.isprintable() and path for path in paths):
+            raise InvalidValue("sentinels", "must be printable paths without blanks around them")
+    changed = {key: value for key, value in values.items() if getattr(category, key) != value}
+    changes = [
+        edit("category", category, f"{name}: {key}", {key: value}, (_shown(getattr(category, key)), _shown(value)))
+        for key, value in changed.items()
+    ]
+    return Plan("category set", name, changes)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "default"
+    if isinstance(value, dict):
+        return "; ".join(f"{_NEEDS[key]} {', '.join(paths)}" for key, paths in value.items()) or "nothing"
+    return str(value)
 
 
 def clean_topdir(text: str) -> str:
