@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ from mm_crawler.master.scanned import SourceError
 # The file says whom we trust, so GnuPG must not ask itself, nor look for keys elsewhere. SHA-1 is broken.
 _OPTIONS = ["--no-options", "--trust-model", "always", "--no-auto-key-retrieve", "--no-autostart"]
 _WEAK = ["--weak-digest", "SHA1"]
+# ERROR and UNEXPECTED: there is something besides one signed text, which is how signed and unsigned text get mixed up.
+_FATAL = {"BADSIG", "ERROR", "UNEXPECTED"}
 _STATUS = re.compile(r"^\[GNUPG:\] (\w+) ?(\S*)", re.MULTILINE)
 # What gpg reports of a signature that does not count, and how that is said. The first that is there is said.
 _REASONS = (
@@ -36,6 +39,7 @@ class GnuPGKeyring:
         self._path = path
 
     def __enter__(self) -> Self:
+        gnupg.logger.setLevel(logging.CRITICAL)  # what gpg reports is judged, and said, here
         self._home = tempfile.mkdtemp(prefix="mm-gnupg-")
         try:
             self._gpg = gnupg.GPG(gnupghome=self._home, options=[*_OPTIONS, *_WEAK])
@@ -80,7 +84,7 @@ def _judge(status: str) -> None:
     """One good signature is enough (archives sign with old and new keys at once), one wrong is too much."""
     found = [(match[1], match[2]) for match in _STATUS.finditer(status)]
     kinds = [kind for kind, _ in found]
-    if "GOODSIG" in kinds and "BADSIG" not in kinds and kinds.count("PLAINTEXT") <= 1:
+    if "GOODSIG" in kinds and not _FATAL & set(kinds) and kinds.count("PLAINTEXT") <= 1:
         return
     for kind, reason in _REASONS:
         for key in (key for seen, key in found if seen == kind):
