@@ -707,6 +707,7 @@ def upgrade() -> None:
         sa.Column("prefix", sa.String(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),
         sa.Column("arch", sa.String(), nullable=False),
+        sa.Column("directory", sa.String(), nullable=False),
         sa.Column("flags", sa.JSON(), nullable=False),
         sa.Column("comment", sa.String(), nullable=False),
         sa.CheckConstraint(

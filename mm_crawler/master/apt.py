@@ -65,7 +65,7 @@ def parse_release(data: bytes) -> ReleaseFile:
         raise FormatError(f"it has {len(data)} bytes, more than any Release file needs")
     text = signed_text(data.decode("utf-8", errors="replace"))
     try:
-        fields = Release(text.splitlines())
+        fields = Release(text.split("\n"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # python-debian names no errors of its own
         raise FormatError(f"not a Release file: {error}") from None
     claims: dict[str, Claim] = {}

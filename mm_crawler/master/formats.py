@@ -124,7 +124,7 @@ def parse_checksums(filename: str, data: bytes) -> dict[str, Hashes]:
     """
     kind = _kind_of_file(filename)
     found: dict[str, Hashes] = {}
-    for line in signed_text(data.decode("utf-8", errors="replace")).splitlines():
+    for line in signed_text(data.decode("utf-8", errors="replace")).split("\n"):
         entry = _bsd(line.strip()) or _gnu(line.strip(), kind)
         if entry is None:
             continue
@@ -136,7 +136,7 @@ def parse_checksums(filename: str, data: bytes) -> dict[str, Hashes]:
 
 def signed_text(text: str) -> str:
     """What a clearsigned text's signature covers (nobody vouches for the rest); any other text as it is."""
-    lines = text.splitlines()
+    lines = text.split("\n")
     if _SIGNED not in (line.rstrip() for line in lines):
         return text
     begin = next(number for number, line in enumerate(lines) if line.rstrip() == _SIGNED)

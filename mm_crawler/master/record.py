@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,6 +18,7 @@ from mm_crawler.master.history import Ageing, FoundFile, KnownFile
 from mm_crawler.master.important import Findings
 from mm_crawler.master.known import KnownCategory
 from mm_crawler.master.repositories import KnownRepository, RepositoryPlan
+from mm_crawler.master.scanned import upwards
 from mm_lib.model.content import Arch, Category, Directory, FileDetail, Repository, Version
 from mm_lib.services.errors import ServiceError
 
@@ -61,13 +62,14 @@ def record(
     _delete_directories(session, list(doomed.values()))
     ids = {path: id_ for path, id_ in known_ids.items() if path not in doomed}
     wanted = {file.path for file in findings.files} | changes.candidates
+    wanted |= {above for path in changes.candidates for above in upwards(path)}
     ids |= directories.add(session, category, _unfinished(changes.new, findings), wanted)
     unread = [changes.reread[path] for path in findings.failed.keys() & changes.reread.keys()]
     directories.change(session, _unfinished([*changes.changed, *unread], findings))
     added, dropped = _record_files(session, changes, findings.files, ids, now)
     dropped += _age(session, category.id, now, ageing)
-    candidates = {path: ids[path] for path in changes.candidates}
-    plan, versions = _record_repositories(session, category, candidates, frozenset(changes.vanished.values()))
+    gone = frozenset(changes.vanished.values())
+    plan, versions = _record_repositories(session, category, changes.candidates, ids, gone)
     # updated_at says when somebody edited the category; a scan is no edit.
     session.execute(
         update(Category)
@@ -199,11 +201,16 @@ def _delete_files(session: Session, ids: Sequence[int]) -> None:
 
 
 def _record_repositories(
-    session: Session, category: KnownCategory, candidates: Mapping[str, int], vanished: frozenset[int]
+    session: Session,
+    category: KnownCategory,
+    candidates: Collection[str],
+    ids: Mapping[str, int],
+    vanished: frozenset[int],
 ) -> tuple[RepositoryPlan, int]:
     """What was done about repositories, and how many versions that made."""
     arches = dict(session.execute(select(Arch.name, Arch.id)).all())
-    plan = repositories.plan(candidates, category.rules, _known_repositories(session, vanished), frozenset(arches))
+    known = _known_repositories(session, vanished)
+    plan = repositories.plan(candidates, ids, category.rules, known, frozenset(arches))
     versions, made = _versions(session, category.product_id, plan)
     if plan.create:
         session.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mm_lib.rules.repositories import Match, NoMatch, Reason, Rule, decide
@@ -39,9 +39,13 @@ class RepositoryPlan:
 
 
 def plan(
-    candidates: Mapping[str, int], rules: Sequence[Rule], known: Iterable[KnownRepository], arches: frozenset[str]
+    candidates: Collection[str],
+    directories: Mapping[str, int],
+    rules: Sequence[Rule],
+    known: Iterable[KnownRepository],
+    arches: frozenset[str],
 ) -> RepositoryPlan:
-    """Decide about every directory (path -> id) that holds a repository."""
+    """Decide about every directory that holds a repository; `directories` are at least these and those above them."""
     result = RepositoryPlan()
     if candidates and not rules:
         result.unmatched = len(candidates)
@@ -52,20 +56,22 @@ def plan(
     matches = _matches(candidates, rules, arches, result)
     by_key = {(repository.prefix, repository.arch): repository for repository in known if repository.prefix}
     without_key = {(repository.directory_id, repository.arch) for repository in known if not repository.prefix}
-    taken: dict[tuple[str, str], str] = {}
+    taken: dict[tuple[str, str], str] = {}  # key -> directory
     # Where two directories claim one key, the earlier rule's wins: rules name releases before development.
     for path, match in sorted(matches, key=lambda item: (item[1].position, item[0])):
+        where = match.directory or path
+        id_ = directories[where]
         if not match.prefix:
-            if (candidates[path], match.arch) not in without_key:
-                without_key.add((candidates[path], match.arch))
-                result.create.append(NewRepository(candidates[path], match))
+            if (id_, match.arch) not in without_key:
+                without_key.add((id_, match.arch))
+                result.create.append(NewRepository(id_, match))
             continue
         key = (match.prefix, match.arch)
-        if key in taken:
-            result.problems.append(f"{path}: repo={key[0]} arch={key[1]} is already {taken[key]}")
-            continue
-        _place(result, path, candidates[path], match, by_key.get(key))
-        taken[key] = path
+        if key not in taken:
+            _place(result, where, id_, match, by_key.get(key))
+            taken[key] = where
+        elif taken[key] != where:  # the components of an APT suite share its key
+            result.problems.append(f"{where}: repo={key[0]} arch={key[1]} is already {taken[key]}")
     return result
 
 

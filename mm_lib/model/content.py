@@ -205,5 +205,6 @@ class RepositoryRule(Base):
     prefix: Mapped[str] = mapped_column(default="", doc="template; empty: no repository key")
     version: Mapped[str] = mapped_column(default="{version}")
     arch: Mapped[str] = mapped_column(default="{arch}")
+    directory: Mapped[str] = mapped_column(default="", doc="template; empty: the path itself, else one above it")
     flags: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, doc='{"test": true, "display": false, …}')
     comment: Mapped[str] = mapped_column(default="")

@@ -1,13 +1,15 @@
 """Which repository a directory of the master tree is: ordered rules, held as data, and what they decide.
 
 A rule is a regular expression with named groups that must match the whole path below the category's topdir, and
-templates for the prefix (what clients ask for by repo=), the version and the arch:
+templates for the prefix (what clients ask for by repo=), the version and the arch, and for the directory, where that is
+one above the path:
 
     {name}        what the group matched; nothing when it took no part
     {name|lower}  the same in lower case
     {-name}       "-" and what the group matched; nothing when it took no part
 
-The first rule that matches decides, also when it decides against a repository.
+The first rule that matches decides, also when it decides against a repository. Expressions are RE2's: whatever an
+operator writes, trying it takes time that is linear in the path.
 """
 
 from __future__ import annotations
@@ -16,10 +18,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+import re2
 
 _PLACEHOLDER = re.compile(r"\{(?P<dash>-?)(?P<name>\w+)(?P<lower>\|lower)?\}")
 _USABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")  # stands in URLs, XML and file names without quoting
+_LITERAL = re.compile(r"[A-Za-z0-9._+~-]*")
 _MAX_LENGTH = 255
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False  # they are reported as RuleError
 
 
 class RuleError(ValueError):
@@ -42,8 +50,9 @@ class Rule:
     test: bool = False  # its version is a test release
     display: bool = True  # its version is shown to users
     skip: bool = False  # what it matches is known not to be a repository
+    directory: str = ""  # of the repository, when it is one above the path that matches: an APT suite
     position: int = 1
-    regex: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    regex: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regex", _compiled(self.pattern))
@@ -51,6 +60,7 @@ class Rule:
             return
         for name in ("prefix", "version", "arch"):
             _check_template(name, getattr(self, name), self.regex.groupindex)
+        _check_template("directory", self.directory.replace("/", ""), self.regex.groupindex)
         for name in ("version", "arch"):
             if not getattr(self, name):
                 raise RuleError(name, "is empty; only the prefix may be")
@@ -74,6 +84,7 @@ class Match:
     arch: str
     is_test: bool
     display: bool
+    directory: str = ""  # empty: the path itself
 
 
 @dataclass(frozen=True)
@@ -109,13 +120,18 @@ def decide(rules: Sequence[Rule], path: str) -> Decision:
     """What the first matching rule makes of a path below the topdir."""
     for rule in rules:
         if found := rule.regex.fullmatch(path):
-            return _apply(rule, found)
+            return _apply(rule, found, path)
     return NoMatch(Reason.NO_RULE)
 
 
 def explain(rules: Sequence[Rule], path: str) -> Explanation:
     """The same decision, with what every rule had to do with it."""
     return Explanation(decide(rules, path), tuple(_steps(rules, path)))
+
+
+def deciding(rules: Sequence[Rule], path: str) -> Rule | None:
+    """The first rule that matches."""
+    return next((rule for rule in rules if rule.regex.fullmatch(path)), None)
 
 
 def _steps(rules: Sequence[Rule], path: str) -> Iterator[Step]:
@@ -131,13 +147,22 @@ def _steps(rules: Sequence[Rule], path: str) -> Iterator[Step]:
         yield Step(rule.position, rule.pattern, outcome)
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compiled(pattern: str) -> Any:
     if not pattern.strip() or pattern != pattern.strip():
         raise RuleError("pattern", "is empty or has blanks around it")
     try:
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise RuleError("pattern", f"is not a regular expression: {error}") from None
+        regex = re2.compile(pattern, _OPTIONS)
+    except re2.error as error:
+        raise RuleError("pattern", f"is not a regular expression of RE2: {_reason(error)}") from None
+    return regex
+
+
+def _reason(error: Exception) -> str:
+    """RE2 speaks in bytes, and does not say what to do."""
+    text = b"".join(part for part in error.args if isinstance(part, bytes)).decode("utf-8", "replace") or str(error)
+    if "(?" in text:
+        return f"{text} (it has no look-around; order alternatives or rules instead)"
+    return text
 
 
 def _check_template(field_name: str, template: str, groups: Mapping[str, int]) -> None:
@@ -148,13 +173,13 @@ def _check_template(field_name: str, template: str, groups: Mapping[str, int]) -
     rest = _PLACEHOLDER.sub("", template)
     if "{" in rest or "}" in rest:
         raise RuleError(field_name, "has a brace that belongs to no {name}, {-name} or {name|lower}")
-    if rest and not re.fullmatch(r"[A-Za-z0-9._+~-]*", rest):
+    if not _LITERAL.fullmatch(rest):
         raise RuleError(
             field_name, f"{rest!r} has characters that cannot stand in a URL; use letters, digits and ._+~-"
         )
 
 
-def _apply(rule: Rule, found: re.Match[str]) -> Decision:
+def _apply(rule: Rule, found: Any, path: str) -> Decision:
     if rule.skip:
         return NoMatch(Reason.SKIPPED, rule.position)
     values = {name: _render(getattr(rule, name), found) for name in ("prefix", "version", "arch")}
@@ -162,10 +187,15 @@ def _apply(rule: Rule, found: re.Match[str]) -> Decision:
         optional = name == "prefix" and not rule.prefix
         if not optional and (len(value) > _MAX_LENGTH or not _USABLE.fullmatch(value)):
             return NoMatch(Reason.UNUSABLE, rule.position, f"{name} {value!r}")
-    return Match(rule.position, **values, is_test=rule.test, display=rule.display)
+    directory = _render(rule.directory, found)
+    if directory == path:
+        directory = ""
+    elif directory and not path.startswith(f"{directory}/"):
+        return NoMatch(Reason.UNUSABLE, rule.position, f"directory {directory!r} is not above the path")
+    return Match(rule.position, **values, is_test=rule.test, display=rule.display, directory=directory)
 
 
-def _render(template: str, found: re.Match[str]) -> str:
+def _render(template: str, found: Any) -> str:
     def value(placeholder: re.Match[str]) -> str:
         text = found[placeholder["name"]] or ""
         text = text.lower() if placeholder["lower"] else text

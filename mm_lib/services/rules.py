@@ -29,6 +29,7 @@ class RuleEntry(BaseModel):
     test: bool = False
     display: bool = True
     skip: bool = False
+    directory: str = ""
     comment: str = ""
 
 
@@ -144,12 +145,12 @@ def _row(category_id: int, position: int, entry: RuleEntry) -> RepositoryRule:
         category_id=category_id,
         position=position,
         flags={name: value for name, value in flags.items() if value != defaults[name]},
-        **entry.model_dump(include={"pattern", "prefix", "version", "arch", "comment"}),
+        **entry.model_dump(include={"pattern", "prefix", "version", "arch", "directory", "comment"}),
     )
 
 
 def _from_row(category: str, row: RepositoryRule) -> Rule:
-    values = {"pattern": row.pattern, "prefix": row.prefix, "version": row.version, "arch": row.arch}
+    values = {name: getattr(row, name) for name in ("pattern", "prefix", "version", "arch", "directory")}
     if unknown := sorted(set(row.flags) - {"test", "display", "skip"}):
         raise InvalidValue(f"{category} rule {row.position}: flags", f"unknown: {', '.join(unknown)}")
     return _checked(category, row.position, values | row.flags)

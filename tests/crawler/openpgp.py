@@ -7,6 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+PAST = "20200101T000000"
+
 
 class Signer:
     """A GnuPG home with secret keys. Its path is short: the agent's socket lies in it."""

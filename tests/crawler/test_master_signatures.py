@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,23 +21,9 @@ from mm_lib.cli.common import Program
 from mm_lib.model.content import Directory, FileDetail, Repository
 from mm_lib.model.state import CrawlRun
 from tests.crawler.master_tree import NOW, OLD, TOPDIR, add_category, make_program, put, repomd, scan, settle, sha256
-from tests.crawler.openpgp import Signer
+from tests.crawler.openpgp import PAST, Signer
 
 LIMIT = 1 << 20
-PAST = "20200101T000000"
-
-
-@pytest.fixture(scope="session")
-def signer() -> Iterator[Signer]:
-    """The archive's key, a successor, a stranger's, one that expired and one that was revoked."""
-    signer = Signer()
-    try:
-        for name in ("archive", "successor", "stranger", "revoked"):
-            signer.make_key(name)
-        signer.make_key("expired", "1d", at=PAST)
-        yield signer
-    finally:
-        signer.close()
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +32,6 @@ def revoked(signer: Signer) -> tuple[bytes, bytes]:
     signature = signer.detached("revoked", b"data")
     signer.revoke("revoked")
     return signature, signer.public("revoked")
-
-
-@pytest.fixture(scope="session")
-def keyring(signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The keys whose signatures count."""
-    path = tmp_path_factory.mktemp("keys") / "archive.gpg"
-    path.write_bytes(signer.public("archive", "successor", "expired"))
-    return path
 
 
 # -- one signature
