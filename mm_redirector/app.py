@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from mm_redirector import explain, location, lookup, networks, query, render, selection
 from mm_redirector.access_log import Entry, ignore
 from mm_redirector.explain import Decision
 from mm_redirector.index import Index
 from mm_redirector.location import NOWHERE, GeoSource
+from mm_redirector.lookup import Target
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
 from mm_redirector.render import Response
+from mm_redirector.selection import Share
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Random, fresh, seeded
 
@@ -29,6 +31,18 @@ PAGE_HEADERS = [
 
 def unobserved(_kind: str, _result: str, _tier: str, _seconds: float, _size: int) -> None:
     """Where nobody counts."""
+
+
+class Plan(NamedTuple):
+    """A question, understood: what does not depend on who asks."""
+
+    asked: MirrorQuery
+    target: Target
+    shares: dict[str, list[Share]]  # country of the client -> what was apportioned to it
+
+
+MAX_PLANS = 512
+MAX_COUNTRIES = 32  # per plan; times the plans, about 15 MB if there ever are as many
 
 
 class Application:
@@ -66,44 +80,102 @@ class Application:
 
     def answer(self, environ: Mapping[str, Any]) -> Response:
         """The answer to one request."""
-        path = query.path_of(environ)
-        kind = query.kind_of(path)
-        if kind is None and (found := self._service(path, environ)):
-            return found
         start = time.perf_counter()
-        asked = query.parse(environ, self._policy)
-        decision = asked if isinstance(asked, Refusal) else self._decide(asked, self._draw)
+        index = self._current()  # once: a reload in the middle of the request is harmless
+        plan: Plan | Refusal | None = self._plan(environ, index)
+        if plan is None:
+            path = query.path_of(environ)
+            if query.kind_of(path) is None and (found := self._service(path, environ)):
+                return found
+            plan = self._make_plan(environ, index)
+        decision = self._decide(plan, index, environ, self._draw)
         now = self._clock()
         if isinstance(decision, Refusal):
+            kind = query.kind_of(query.path_of(environ))
             response, result, tier = render.refuse(decision, kind, int(now)), decision.reason.name, ""
         else:
-            selected = decision.selection
-            response = render.respond(selected, decision.query, decision.client, decision.cache, int(now))
+            asked, client, selected, _, cache, _ = decision
+            kind = asked.kind
+            response = render.respond(selected, asked, client, cache, int(now))
             result, tier = "OK", _NAMES[selected.tiers[0].kind] if selected.tiers else "NONE"
         spent = time.perf_counter() - start
         self._observe(_NAMES[kind] if kind else "", result, tier, spent, len(response.body))
         if self._log_all:
-            self._log(_entry(now, spent, environ, response=response, asked=asked, decision=decision))
-        elif not isinstance(decision, Refusal):
-            _, _, repo, arch, *_ = decision.query
-            if repo is not None and arch is not None:
-                self._log(Entry(now, decision.client.address, decision.client.country, repo, arch))
+            self._log(self._entry(now, spent, environ, response=response, kind=kind, plan=plan, decision=decision))
+        elif not isinstance(decision, Refusal) and asked.repo is not None and asked.arch is not None:
+            self._log(Entry(now, client.address, client.country, asked.repo, asked.arch))
         return response
 
-    def _decide(self, asked: MirrorQuery, draw: Random) -> Decision | Refusal:
-        index = self._current()  # once: a reload in the middle of the request is harmless
+    def _plan(self, environ: Mapping[str, Any], index: Index | Refusal) -> Plan | None:
+        """What was made of the same question before: for a repository the same few are asked again and again."""
+        if isinstance(index, Refusal):
+            return None
+        plan: Plan | None = index.plans.get(_key(environ))
+        return plan
+
+    def _make_plan(self, environ: Mapping[str, Any], index: Index | Refusal) -> Plan | Refusal:
+        plan = _understand(query.parse(environ, self._policy), index)
+        if isinstance(plan, Plan) and isinstance(index, Index) and plan.asked.path is None and plan.asked.ip is None:
+            _remember(index.plans, _key(environ), plan, MAX_PLANS)
+        return plan
+
+    def _decide(
+        self, plan: Plan | Refusal, index: Index | Refusal, environ: Mapping[str, Any], draw: Random
+    ) -> Decision | Refusal:
+        if isinstance(plan, Refusal):
+            return plan
         if isinstance(index, Refusal):
             return index
-        target = lookup.find(asked, index)
-        if isinstance(target, Refusal):
-            return target
-        client = location.locate(asked.address, asked.address_chosen, index, self._geo, coarsely=asked.stable)
+        asked, target, shares = plan
+        address = asked.ip or query.client_address(environ, self._policy.trusted_proxies)
+        client = location.locate(address, asked.ip is not None, index, self._geo, coarsely=asked.stable)
         if isinstance(client, Refusal):
             return client
-        asked = lookup.settled(asked, target)
-        order = selection.drawing(target, client, asked, index, policy=self._policy, random=draw)
-        selected = selection.select(target, client, asked, index, policy=self._policy, draw=order)
-        return Decision(asked, client, selected, order, index, self._policy)
+        policy = self._policy
+        # Clients of one country share what chance has no part in, unless a host has claimed their network.
+        key = None if client.netblocks or client.asn in index.asn_hosts else client.country
+        share = shares.get(key) if key is not None else None
+        if share is None:
+            share = selection.apportion(target, client, asked, index, policy)
+            if key is not None and asked.path is None:
+                _remember(shares, key, share, MAX_COUNTRIES)
+        order = selection.drawing(target, client, asked, index, policy=policy, random=draw)
+        return Decision(asked, client, selection.select(target, asked, share, order), order, index, policy)
+
+    def _entry(
+        self,
+        now: float,
+        spent: float,
+        environ: Mapping[str, Any],
+        *,
+        response: Response,
+        kind: Kind | None,
+        plan: Plan | Refusal,
+        decision: Decision | Refusal,
+    ) -> Entry:
+        """All that a JSON line tells of a request."""
+        asked = None if isinstance(plan, Refusal) else plan.asked
+        done = None if isinstance(decision, Refusal) else decision
+        client = done.client if done else NOWHERE
+        tiers = done.selection.tiers if done else []
+        first = done.selection.hosts[:1] if done else []
+        return Entry(
+            now,
+            client.address or query.client_address(environ, self._policy.trusted_proxies),
+            client.country,
+            (asked.repo or "") if asked else "",
+            (asked.arch or "") if asked else "",
+            str(environ.get("REQUEST_METHOD", "")),
+            response.status.value,
+            len(response.body),
+            query.path_of(environ),
+            str(environ.get("HTTP_USER_AGENT", "")),
+            spent,
+            client.asn,
+            kind.name.lower() if kind else "",
+            tiers[0].kind.name.lower() if tiers else "",
+            done.cache.hosts[first[0]].name if done and first else "",
+        )
 
     def _service(self, path: str, environ: Mapping[str, Any]) -> Response | None:
         """Answers for those who run it."""
@@ -153,7 +225,9 @@ class Application:
             return Refusal(Reason.BAD_VALUE, f"kind= is not one of {', '.join(one.value for one in Kind)}")
         asked = query.query_of(kind, parameters, environ, policy, "")
         draw = seeded(parameters["seed"]) if "seed" in parameters else self._draw
-        return asked if isinstance(asked, Refusal) else self._decide(asked, draw)
+        index = self._current()
+        plan = _understand(asked, index)
+        return self._decide(plan, index, environ, draw)
 
     def _refuse_explanation(self, environ: Mapping[str, Any], now: int) -> Refusal | None:
         policy = self._policy
@@ -170,37 +244,28 @@ class Application:
         return None
 
 
-def _entry(
-    now: float,
-    spent: float,
-    environ: Mapping[str, Any],
-    *,
-    response: Response,
-    asked: MirrorQuery | Refusal,
-    decision: Decision | Refusal,
-) -> Entry:
-    """All that a JSON line tells of a request."""
-    client = NOWHERE if isinstance(decision, Refusal) else decision.client
-    address = "" if isinstance(asked, Refusal) else asked.address
-    tiers = [] if isinstance(decision, Refusal) else decision.selection.tiers
-    first = None if isinstance(decision, Refusal) or not decision.selection.hosts else decision.selection.hosts[0]
-    return Entry(
-        now,
-        client.address or address,
-        client.country,
-        "" if isinstance(asked, Refusal) else asked.repo or "",
-        "" if isinstance(asked, Refusal) else asked.arch or "",
-        str(environ.get("REQUEST_METHOD", "")),
-        response.status.value,
-        len(response.body),
-        query.path_of(environ),
-        str(environ.get("HTTP_USER_AGENT", "")),
-        spent,
-        client.asn,
-        "" if isinstance(asked, Refusal) else asked.kind.name.lower(),
-        tiers[0].kind.name.lower() if tiers else "",
-        decision.cache.hosts[first].name if isinstance(decision, Decision) and first is not None else "",
-    )
+def _key(environ: Mapping[str, Any]) -> tuple[Any, ...]:
+    """All of a request that a plan depends on. Redirects depend on more, but they are by path and not remembered."""
+    get = environ.get
+    return get("REQUEST_METHOD"), get("SCRIPT_NAME"), get("PATH_INFO"), get("QUERY_STRING"), get("HTTP_ACCEPT")
+
+
+def _understand(asked: MirrorQuery | Refusal, index: Index | Refusal) -> Plan | Refusal:
+    if isinstance(asked, Refusal):
+        return asked
+    if isinstance(index, Refusal):
+        return index
+    target = lookup.find(asked, index)
+    if isinstance(target, Refusal):
+        return target
+    return Plan(lookup.settled(asked, target), target, {})
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any, most: int) -> None:
+    """Keep a value. Clients may invent keys without end, so it starts anew when there are too many."""
+    if len(known) >= most:
+        known.clear()
+    known[key] = value
 
 
 _NAMES = {member: member.name for member in (*Kind, *selection.TierKind)}  # asking an Enum for a name is a call

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import NamedTuple, Protocol
 
 from mm_redirector.index import Claim, Index, Vector, vector
 from mm_redirector.networks import Address, embedded, first_of_network, parse
 from mm_redirector.query import Reason, Refusal
-
-IPV6 = 6
 
 
 class GeoSource(Protocol):
@@ -51,17 +50,19 @@ def locate(
     parsed = parse(address)
     if parsed is None:
         return Refusal(Reason.BAD_ADDRESS, "Cannot parse client IP address. Aborting.") if chosen else NOWHERE
+    # An address without colons was plain IPv4. Writing others anew costs a little, and tells one from the other.
     text = str(parsed) if ":" in address else address
     overrides = index.netblock_countries.matches(parsed)
     netblocks = index.netblocks.matches(parsed)
     # Behind a tunnel the client stands where its IPv4 address is. Its network is that address's, too: all clients
     # behind NAT64 share one /48.
-    outer, where = parsed, text
-    if parsed.version == IPV6 and (inner := embedded(parsed)):
+    outer: Address = parsed
+    where = text
+    if isinstance(parsed, IPv6Address) and (inner := embedded(parsed)):
         outer, where = inner, str(inner)
         overrides = overrides or index.netblock_countries.matches(inner)
         netblocks += index.netblocks.matches(inner)
-    country = (overrides[0] if overrides else geo.country(where)).upper()
+    country = overrides[0].upper() if overrides else geo.country(where)
     place = geo.place(first_of_network(outer) if coarsely else where)
     return ClientLocation(
         text,

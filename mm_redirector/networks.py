@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Generic, TypeVar
 
 Address = IPv4Address | IPv6Address
 Value = TypeVar("Value")
 
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
+_SIX_TO_FOUR = 0x2002  # first 16 bits: RFC 3056
+_TEREDO = 0x20010000  # first 32 bits: RFC 4380
+_NAT64 = 0x0064_FF9B << 64  # first 96 bits: RFC 6052
 IPV4_NETWORK, IPV6_NETWORK = 24, 48  # prefix lengths of "the network of a client"
 
 
 def parse(text: str) -> Address | None:
     """The address, without a port or a zone; IPv4 in IPv6 (::ffff:192.0.2.1) is IPv4. None if it is no address."""
-    if ":" not in text:  # most
-        try:
-            return IPv4Address(text)
-        except ValueError:
-            return None
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
     try:
-        address = ip_address(text.partition("%")[0])
+        if ":" not in text:
+            return IPv4Address(text)
+        if text.startswith("["):
+            text = text[1:].partition("]")[0]
+        elif text.count(":") == 1:
+            return IPv4Address(text.partition(":")[0])
+        address = IPv6Address(text.partition("%")[0])
     except ValueError:
         return None
-    if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or address
-    return address
+    return address.ipv4_mapped or address
 
 
-def embedded(address: Address) -> IPv4Address | None:
-    """The IPv4 address that a 6to4 (RFC 3056), Teredo (RFC 4380) or NAT64 (RFC 6052) address carries."""
-    if isinstance(address, IPv4Address):
-        return None
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    return IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+def embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that a 6to4, Teredo or NAT64 address carries."""
+    number = int(address)
+    if number >> 112 == _SIX_TO_FOUR:
+        return IPv4Address(number >> 80 & 0xFFFFFFFF)
+    if number >> 96 == _TEREDO:
+        return IPv4Address(~number & 0xFFFFFFFF)
+    return IPv4Address(number & 0xFFFFFFFF) if number >> 32 == _NAT64 else None
 
 
 def network_of(address: Address) -> str:

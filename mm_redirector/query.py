@@ -91,8 +91,7 @@ class MirrorQuery(NamedTuple):
     countries: tuple[str, ...]  # as typed, sorted, each once
     avoided: tuple[str, ...]  # countries whose hosts are not wanted, in capitals
     locations: tuple[str, ...]  # groups of hosts that are wanted first
-    address: str  # of the client, not checked yet
-    address_chosen: bool  # by ip=
+    ip: str | None  # the address that the client chose to be judged by, not checked yet
     networks: bool  # netblocks and ASN count
     choice: Choice
     protocol: str | None  # as typed
@@ -162,7 +161,7 @@ def query_of(
         return Refusal(Reason.BAD_VALUE, f"format= is not one of {names}")
     if form in (Form.METALINK, Form.META4) and kind is Kind.MIRRORLIST:
         kind = Kind.METALINK
-    return _query(kind, form, parameters, base, address=_address(parameters, environ, policy), stable=policy.stable)
+    return _query(kind, form, parameters, base, policy)
 
 
 _KNOWN = frozenset({
@@ -236,16 +235,7 @@ def _origin(environ: Mapping[str, Any], trusted_proxies: int) -> str:
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 
-def _address(parameters: Mapping[str, str], environ: Mapping[str, Any], policy: Policy) -> tuple[str, bool]:
-    """The address of the client, and whether the client chose it."""
-    if policy.allow_ip_parameter and (chosen := parameters.get("ip")):
-        return chosen, True
-    return client_address(environ, policy.trusted_proxies), False
-
-
-def _query(
-    kind: Kind, form: Form, parameters: Mapping[str, str], base: str, *, address: tuple[str, bool], stable: bool
-) -> MirrorQuery:
+def _query(kind: Kind, form: Form, parameters: Mapping[str, str], base: str, policy: Policy) -> MirrorQuery:
     get = parameters.get
     repo, arch, protocol = get("repo"), get("arch"), get("protocol")
     return MirrorQuery(
@@ -258,13 +248,13 @@ def _query(
         _list(get("country") or get("cc", "")),
         tuple(name.upper() for name in _list(get("avoid_country", ""))),
         _list(get("location", "")),
-        *address,
+        (get("ip") or None) if policy.allow_ip_parameter else None,
         get("netblock", "1") == "1",
         _choice(form, protocol),
         protocol,
         get("ipv4") == "1",
         get("ipv6") == "1",
-        stable or get("stable") == "1",
+        policy.stable or get("stable") == "1",
         "time" in parameters,
         base,
     )
@@ -310,7 +300,8 @@ def client_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:
     did not come through all of them, and the peer of the connection is the client.
     """
     peer = str(environ.get("REMOTE_ADDR", ""))
-    if not trusted_proxies:
+    forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", ""))
+    if not trusted_proxies or not forwarded:
         return peer
-    entries = [entry.strip() for entry in str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(",") if entry.strip()]
+    entries = [entry.strip() for entry in forwarded.split(",") if entry.strip()]
     return entries[-trusted_proxies] if len(entries) >= trusted_proxies else peer

@@ -71,47 +71,68 @@ class Selection(NamedTuple):
 
 
 class _Stage(NamedTuple):
-    """A tier before hosts of earlier tiers are taken out and the rest is drawn."""
+    """Who has a claim, before hosts of earlier tiers are taken out."""
 
     kind: TierKind
     names: tuple[str, ...]
     hosts: int
 
 
+class Share(NamedTuple):
+    """What one tier gives to an answer: so many of these hosts."""
+
+    kind: TierKind
+    names: tuple[str, ...]
+    mask: int  # all with this claim
+    fresh: int  # those whom no earlier tier has
+    need: int
+
+
+_NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
 _UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
 _UNLIMITED = 1 << 30
 
 
-def select(
-    target: Target, client: ClientLocation, query: MirrorQuery, index: Index, *, policy: Policy, draw: Draw
-) -> Selection:
-    """Choose and order the hosts."""
-    view = target.category.view(query.choice)
+def apportion(target: Target, client: ClientLocation, query: MirrorQuery, index: Index, policy: Policy) -> list[Share]:
+    """Which tiers an answer has and how many hosts of each: all but chance. Of the client only its networks, country
+    and continent count.
+    """
     servable = -1
-    for _, passing in filters(target, view, query, index):
+    for _, passing in filters(target, target.category.view(query.choice), query, index):
         servable &= passing
     allowed = servable & index.public & index.open_to(client.country)
-    tiers: list[Tier] = []
-    hosts: list[int] = []
-    seen = 0
     groups = query.locations if policy.location_groups else ()
-    who = _Hosts(servable, allowed)
-    for stage in _stages(client, query, index, who, groups):
-        if stage.kind is TierKind.GLOBAL and not policy.max_hosts and len(hosts) >= policy.minimum_hosts:
+    shares: list[Share] = []
+    count = seen = 0
+    for kind, names, mask in _stages(client, query, index, _Hosts(servable, allowed), groups):
+        if kind is TierKind.GLOBAL and not policy.max_hosts and count >= policy.minimum_hosts:
             break
         # What the client asked for by name it gets in full; else the list ends when it is long enough.
-        limit = policy.max_hosts if stage.kind is not TierKind.REQUESTED else 0
-        need = max(limit, policy.minimum_hosts) - len(hosts) if limit else _UNLIMITED
+        limit = policy.max_hosts if kind is not TierKind.REQUESTED else 0
+        need = max(limit, policy.minimum_hosts) - count if limit else _UNLIMITED
         if need <= 0:
             break
-        fresh = stage.hosts & ~seen
-        drawn = draw.uniform(fresh, need) if stage.kind in _UNIFORM else draw.weighted(fresh, need)
-        cut = len(drawn) < fresh.bit_count()
-        # Who was not drawn from a group may still stand in a country that was asked for.
-        seen |= union(1 << host for host in drawn) if cut and groups else stage.hosts
-        tiers.append(Tier(stage.kind, stage.names, stage.hosts, drawn, cut))
+        fresh = mask & ~seen
+        there = fresh.bit_count()
+        # Who is not drawn from a group may still stand in a country that was asked for: select() looks.
+        if there <= need or not groups:
+            seen |= mask
+        shares.append(Share(kind, names, mask, fresh, need))
+        count += min(there, need)
+    return shares
+
+
+def select(target: Target, query: MirrorQuery, shares: Iterable[Share], draw: Draw) -> Selection:
+    """Draw the hosts of every share, each in its order."""
+    tiers: list[Tier] = []
+    hosts: list[int] = []
+    for kind, names, mask, fresh, need in shares:
+        if query.locations and hosts:
+            fresh &= ~union(1 << host for host in hosts)  # noqa: PLW2901
+        drawn = draw.uniform(fresh, need) if kind in _UNIFORM else draw.weighted(fresh, need)
+        tiers.append(Tier(kind, names, mask, drawn, len(drawn) < fresh.bit_count()))
         hosts += drawn
-    return Selection(target, view, tiers, hosts)
+    return Selection(target, target.category.view(query.choice), tiers, hosts)
 
 
 def filters(target: Target, view: View, query: MirrorQuery, index: Index) -> list[tuple[Exclusion, int]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mm_redirector.app import Application
+from mm_redirector.app import Application, _understand
 from mm_redirector.explain import Decision
 from mm_redirector.index import Index
 from mm_redirector.location import GeoSource
-from mm_redirector.query import MirrorQuery, Refusal, parse
+from mm_redirector.query import Refusal, parse
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import seeded
 from tests.redirector.world import IN_SWEDEN, Atlas, environment
@@ -23,8 +23,7 @@ def decided(
 ) -> Decision:
     """What the application decides for a request; a refusal is an error of the test."""
     application = Application(lambda: index, geo or Atlas(), policy)
-    asked = parse(environment(url, address, "GET", {}), policy)
-    assert isinstance(asked, MirrorQuery), asked
-    decision = application._decide(asked, seeded(seed))
+    environ = environment(url, address, "GET", {})
+    decision = application._decide(_understand(parse(environ, policy), index), index, environ, seeded(seed))
     assert not isinstance(decision, Refusal), decision
     return decision

@@ -15,7 +15,7 @@ from mm_redirector.index import Index, build
 from mm_redirector.location import ClientLocation, locate
 from mm_redirector.lookup import Target, find
 from mm_redirector.query import MirrorQuery, parse
-from mm_redirector.selection import Exclusion, Selection, TierKind, countries_of, drawing, exclusions, select
+from mm_redirector.selection import Exclusion, Selection, TierKind, apportion, countries_of, drawing, exclusions, select
 from mm_redirector.settings import CLASSIC, Policy
 from mm_redirector.shuffle import members, seeded
 from tests.redirector.world import (
@@ -93,10 +93,11 @@ def selected(
     assert isinstance(asked, MirrorQuery)
     target = find(asked, index)
     assert isinstance(target, Target)
-    client = locate(asked.address, False, index, atlas or Atlas())
+    client = locate(address, False, index, atlas or Atlas())
     assert isinstance(client, ClientLocation)
     draw = drawing(target, client, asked, index, policy=policy, random=seeded(str(seed)))
-    return Chosen(select(target, client, asked, index, policy=policy, draw=draw), client, asked, index)
+    shares = apportion(target, client, asked, index, policy)
+    return Chosen(select(target, asked, shares, draw), client, asked, index)
 
 
 def tiers(chosen: Chosen) -> list[tuple[TierKind, tuple[str, ...], set[int]]]:
