@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import LargeBinary, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from mm_lib.model.accounts import AuditEvent, User
-from mm_lib.model.base import Base
+from mm_lib.model.base import Base, UtcDateTime
 from mm_lib.model.content import Category, FileDetail, Product, Repository, RepositoryRedirect, Version
 from mm_lib.model.hosts import HostNetblock
 from mm_lib.services.errors import NotFound, ServiceError
@@ -184,13 +185,13 @@ def _from_json(kind: str, values: Mapping[str, Any] | None) -> Values | None:
     if values is None:
         return None
     columns = _TABLES[kind].__table__.columns
-    return {name: _restored(columns[name].type.python_type, value) for name, value in values.items()}
+    return {name: _restored(columns[name].type, value) for name, value in values.items()}
 
 
-def _restored(kind: type, value: Any) -> Any:
-    if kind is datetime and value is not None:
+def _restored(kind: TypeEngine[Any], value: Any) -> Any:
+    if isinstance(kind, UtcDateTime) and value is not None:
         return datetime.fromisoformat(value)
-    return bytes.fromhex(value) if kind is bytes and value is not None else value
+    return bytes.fromhex(value) if isinstance(kind, LargeBinary) and value is not None else value
 
 
 def names(rows: Iterable[str]) -> str:
