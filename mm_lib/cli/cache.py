@@ -21,11 +21,13 @@ def cache() -> None:
 
 @cache.command("build")
 @click.option("--force", is_flag=True, help="Publish even when more than half of the hosts or repositories are gone.")
+@click.option("--if-changed", is_flag=True, help="Leave a file that holds the same already; exit code 0.")
 @click.pass_obj
-def build(program: Program, force: bool) -> None:
+def build(program: Program, force: bool, if_changed: bool) -> None:
     """Publish the cache file in one step and keep the one before as FILE.previous; print what it holds.
 
-    With cache.signing_key, FILE.sig is published with it.
+    With cache.signing_key, FILE.sig is published with it. With --if-changed, a file that holds the same is replaced
+    all the same when it is older than half of redirector.max_cache_age_hours.
 
     \b
     Example:
@@ -34,7 +36,18 @@ def build(program: Program, force: bool) -> None:
     chosen = program.settings.cache
     key = signature.read_private(chosen.signing_key) if chosen.signing_key else None
     with program.reading() as session:
-        published = publication.publish(session, chosen.file, force, key, program.settings.weights)
+        published = publication.publish(
+            session,
+            chosen.file,
+            force,
+            key,
+            program.settings.weights,
+            if_changed=if_changed,
+            max_age_hours=program.settings.redirector.max_cache_age_hours / 2,
+        )
+    if not published.changed:
+        click.echo(f"Nothing has changed: {published.path} was left as it is.")
+        return
     click.echo(f"Published {published.path}, {published.size:,} bytes:")
     for what, number in published.contents.items():
         click.echo(f"  {number:>9,} {what}")

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ class Published:
     size: int  # bytes
     contents: dict[str, int]
     warnings: tuple[str, ...]
+    changed: bool = True  # False: the file that was there holds the same and was left
 
 
 def contents(cache: MirrorlistCache) -> dict[str, int]:
@@ -62,9 +63,19 @@ def publish(
     force: bool = False,
     signing_key: Ed25519PrivateKey | None = None,
     weights: WeightsSettings = DEFAULT_WEIGHTS,
+    *,
+    if_changed: bool = False,
+    max_age_hours: float = 0.0,
 ) -> Published:
-    """Build the cache and replace the file. Raises CacheShrank, CacheError, OSError; then the old file stands."""
-    data, new, warnings = _content(session, weights)
+    """Build the cache and replace the file. Raises CacheShrank, CacheError, OSError; then the old file stands.
+
+    With `if_changed`, a file that holds the same is left, unless it is older than `max_age_hours` (0: whatever its
+    age) or not signed by the key.
+    """
+    current = _current(path, signing_key, max_age_hours) if if_changed else None
+    data, new, warnings, same = _content(session, weights, current)
+    if same:
+        return Published(path, len(data), new, tuple(warnings), changed=False)
     codec.decode(data)  # what we could not read ourselves must not reach a redirector
     if not force:
         _refuse_loss(path, new)
@@ -74,12 +85,36 @@ def publish(
     return Published(path, len(data), new, tuple(warnings))
 
 
-def _content(session: Session, weights: WeightsSettings) -> tuple[bytes, dict[str, int], list[str]]:
-    """The file, how much it holds, and warnings. What it was made from is large, and gone when this returns."""
+def _content(
+    session: Session, weights: WeightsSettings, current: bytes | None
+) -> tuple[bytes, dict[str, int], list[str], bool]:
+    """The file, how much it holds, warnings, and whether the current one holds the same.
+
+    What it was made from is large, and gone when this returns.
+    """
     found = rows.read(session)
     addresses = resolve_names(row.text for row in found.netblocks if row.is_name)
     built = build(found, int(time.time()), time.time_ns() // 1000, lambda name: addresses.get(name, []), weights)
-    return codec.encode(built.cache), contents(built.cache), built.warnings
+    same = current is not None and _holds(built.cache, current)
+    return codec.encode(built.cache), contents(built.cache), built.warnings, same
+
+
+def _current(path: Path, key: Ed25519PrivateKey | None, max_age_hours: float) -> bytes | None:
+    """The published file, if it can go on to be used."""
+    try:
+        data = file.read(path)
+        made = codec.decode(data).generated_at
+        if key is not None:
+            signature.verify(path, key.public_key())
+    except (OSError, codec.CacheError):
+        return None
+    return None if max_age_hours and time.time() - made > max_age_hours * 3600 else data
+
+
+def _holds(cache: MirrorlistCache, current: bytes) -> bool:
+    """Whether the file is what the cache would be, had it been built when the file was."""
+    old = codec.decode(current)
+    return codec.encode(replace(cache, generated_at=old.generated_at, generation=old.generation)) == current
 
 
 def _refuse_loss(path: Path, new: dict[str, int]) -> None:
