@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import nlargest
-from operator import itemgetter
 
 from mm_crawler.master import apt
 from mm_crawler.master.formats import REPOMD, SUMMARY, is_checksum_file, is_important
 from mm_crawler.master.scanned import (
     Excludes,
+    Files,
     Look,
     Remembered,
     ScannedDirectory,
@@ -109,7 +108,13 @@ def memory(known: Known, trust_before: int) -> dict[str, Remembered]:
         if path:
             children.setdefault(parent(path), []).append(path.rpartition("/")[2])
     return {
-        path: Remembered(directory.mtime, tuple(children.get(path, ())), directory.watched, directory.file_count)
+        path: Remembered(
+            directory.mtime,
+            tuple(children.get(path, ())),
+            directory.watched,
+            directory.file_count,
+            directory.newest,
+        )
         for path, directory in known.items()
         if directory.digest is not None and directory.newest < trust_before
     }
@@ -139,37 +144,34 @@ def compare(scanned: Iterable[ScannedDirectory], known: Known, excludes: Exclude
 
 def listing_digest(files: Iterable[ScannedFile]) -> bytes:
     """16 bytes over the names and sizes of all files, in the order of their names."""
-    return _digest(_by_name(files))
+    columns = Files.of(files)
+    text = "\n".join(sorted(map("\0".join, zip(columns.names, columns.sizes, strict=True))))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def choose_sample(files: Iterable[ScannedFile]) -> Sample:
     """The files that a crawl asks for: all when they are few, else the newest and the important ones."""
-    return _choose(_by_name(files))
+    columns = Files.of(files)
+    chosen: Iterable[ScannedFile] = columns
+    if len(columns) > MANY_FILES or (len(columns) > FEW_OF_A_KIND and _many_of_a_kind(columns.names)):
+        important = {file for file in _perhaps_important(columns) if is_important(file.name)}
+        chosen = important.union(_newest(columns))
+    return [list(file) for file in sorted(chosen)]
 
 
-def _by_name(files: Iterable[ScannedFile]) -> list[ScannedFile]:
-    return sorted(files, key=itemgetter(0))
+def _newest(files: Files) -> list[ScannedFile]:
+    times = list(map(int, files.times))
+    limit = sorted(times)[-NEWEST]
+    new = [files[index] for index, time in enumerate(times) if time >= limit]
+    return sorted(new, key=lambda file: (file.mtime, file.name))[-NEWEST:]
 
 
-def _digest(ordered: Iterable[ScannedFile]) -> bytes:
-    text = "".join([f"{name}\0{size}\n" for name, size, _ in ordered])
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+def _many_of_a_kind(names: Sequence[str]) -> bool:
+    return any(sum([name.endswith(ending) for name in names]) > FEW_OF_A_KIND for ending in _ENDINGS)
 
 
-def _choose(ordered: list[ScannedFile]) -> Sample:
-    if len(ordered) > MANY_FILES or (len(ordered) > FEW_OF_A_KIND and _many_of_a_kind(ordered)):
-        newest = set(nlargest(NEWEST, ordered, key=lambda file: (file.mtime, file.name)))
-        important = {file for file in _perhaps_important(ordered) if is_important(file.name)}
-        ordered = _by_name(newest | important)
-    return [list(file) for file in ordered]
-
-
-def _many_of_a_kind(files: Iterable[ScannedFile]) -> bool:
-    return any(sum([file.name.endswith(ending) for file in files]) > FEW_OF_A_KIND for ending in _ENDINGS)
-
-
-def _perhaps_important(files: Iterable[ScannedFile]) -> list[ScannedFile]:
-    return [file for file in files if not file.name.endswith(_NEVER_IMPORTANT)]
+def _perhaps_important(files: Files) -> list[ScannedFile]:
+    return [files[index] for index, name in enumerate(files.names) if not name.endswith(_NEVER_IMPORTANT)]
 
 
 def pack(sample: Sample) -> str:
@@ -201,8 +203,8 @@ def _note_state(
 ) -> None:
     listing, order = None, None
     if directory.look is Look.LISTED:
-        ordered = _by_name(directory.files)
-        listing = Listing(len(ordered), _digest(ordered), pack(_choose(ordered)))
+        files = Files.of(directory.files)
+        listing = Listing(len(files), listing_digest(files), pack(choose_sample(files)))
         order = _order(directory, listing.digest, before, trust_before)
     if before is None:
         changes.new.append(DirectoryState(directory.path, None, directory.mtime, directory.readable, listing))
@@ -237,7 +239,7 @@ def _order(
         known = before.watched.get(file.name) if before else None
         return known != (file.size, file.mtime) or file.mtime >= trust_before
 
-    special = _perhaps_important(directory.files)
+    special = _perhaps_important(Files.of(directory.files))
     leading = [file for file in special if is_leading(directory.path, file.name)]
     # All of them or none: a suite's Release and InRelease must agree.
     hashed = tuple(sorted(file.name for file in leading)) if any(is_due(file) for file in leading) else ()
@@ -257,7 +259,7 @@ def _note_repository(
     changes: Changes, summaries: set[str], directory: ScannedDirectory, before: KnownDirectory | None
 ) -> None:
     if directory.look is Look.LISTED:
-        names = {file.name for file in _perhaps_important(directory.files)}
+        names = {file.name for file in _perhaps_important(Files.of(directory.files))}
     elif directory.look is Look.UNCHANGED and before:
         names = set(before.watched)
     else:

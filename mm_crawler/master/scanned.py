@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
 
 
 class Look(StrEnum):
@@ -27,6 +27,39 @@ class ScannedFile(NamedTuple):
     mtime: int
 
 
+class Files(Sequence[ScannedFile]):
+    """Files as columns of text: a list of millions is made into files only where somebody looks at them."""
+
+    __slots__ = ("names", "sizes", "times")
+
+    def __init__(self, names: Sequence[str], sizes: Sequence[str], times: Sequence[str]) -> None:
+        self.names = names
+        self.sizes = sizes
+        self.times = times
+
+    @classmethod
+    def of(cls, files: Iterable[ScannedFile]) -> Files:
+        """The same files as columns."""
+        if isinstance(files, Files):
+            return files
+        files = tuple(files)
+        return cls([file[0] for file in files], [str(file[1]) for file in files], [str(file[2]) for file in files])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> ScannedFile: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Files: ...
+
+    def __getitem__(self, index: int | slice) -> ScannedFile | Files:
+        if isinstance(index, slice):
+            return Files(self.names[index], self.sizes[index], self.times[index])
+        return ScannedFile(self.names[index], int(self.sizes[index]), int(self.times[index]))
+
+
 @dataclass(frozen=True, slots=True)
 class ScannedDirectory:
     """A directory of the master tree, by its path below the topdir ("" is the topdir itself)."""
@@ -35,7 +68,7 @@ class ScannedDirectory:
     mtime: int
     readable: bool  # by everybody, and so is all above it
     look: Look
-    files: tuple[ScannedFile, ...] = ()  # only of a listed directory
+    files: Sequence[ScannedFile] = ()  # only of a listed directory
     problems: tuple[str, ...] = ()
 
 
@@ -47,6 +80,7 @@ class Remembered:
     children: tuple[str, ...]
     watched: Mapping[str, tuple[int, int]]  # important files: name -> (size, mtime)
     file_count: int = 0
+    newest: int = 0  # the latest time that it or one of its files had
 
 
 Memory = Mapping[str, Remembered]
@@ -76,10 +110,10 @@ class Source(Protocol):
     def directories(self, memory: Memory) -> Iterator[ScannedDirectory]:
         """Every directory, parents before children. Raises SourceError."""
 
-    def prepare(self, paths: Sequence[str], limit: int) -> None:
+    def prepare(self, paths: Sequence[str], limit: int, /) -> None:
         """Fetch these files at once, where that is cheaper than one by one when they are read. Raises SourceError."""
 
-    def read(self, path: str, limit: int) -> Content:
+    def read(self, path: str, limit: int, /) -> Content:
         """An important file of at most `limit` bytes. Raises FileProblem."""
 
     def exists(self, path: str) -> bool:
