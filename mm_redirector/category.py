@@ -53,7 +53,7 @@ class CategoryIndex:
         self.always_up_to_date = category.always_up_to_date
         self.reserved: Mapping[str, int] = category.reserved
         self.absent: Sequence[Absent] = category.absent
-        self._top = f"{category.topdir}/" if category.topdir else ""
+        self.top = f"{category.topdir}/" if category.topdir else ""
         self._directories = category.directories
         self._masks = masks
         self._files = category.files
@@ -74,10 +74,6 @@ class CategoryIndex:
         # A weight of nothing would never be drawn: a host that is up to date has at least some bandwidth.
         return Weighing(max(1, self._hosts[number].bandwidth), self._factors.get(number, Factors()))
 
-    def holds(self, path: str) -> bool:
-        """The path is the category's top directory or below it."""
-        return path.startswith(self._top) or path == self._top[:-1]
-
     def carriers(self, path: str) -> int | None:
         """Who has the directory up to date; None when there is no such directory."""
         position = self._directories.get(path)
@@ -89,7 +85,7 @@ class CategoryIndex:
 
     def below_topdir(self, path: str) -> str:
         """The part of a directory's path that follows the URL of a host."""
-        return path[len(self._top) :]
+        return path[len(self.top) :]
 
     def view(self, choice: Choice) -> View:
         """What hosts contribute with this choice; made once per distinct choice, of which there are only a few."""

@@ -38,6 +38,7 @@ class Index:
     generation: int
     hosts: Sequence[Host]
     categories: Sequence[CategoryIndex]
+    tops: Sequence[tuple[str, CategoryIndex]]  # of every category its top directory with a slash, "" if it has none
     repositories: Mapping[tuple[str, str], tuple[int, str]]  # (prefix, arch) -> (position in categories, directory)
     disabled: frozenset[tuple[str, str]]
     redirects: Mapping[str, str]
@@ -79,11 +80,13 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED) -> Index:
     }
     continent_of = {country.upper(): continent for country, continent in cache.country_continents.items()}
     continents = _continents(countries, continent_of)
+    categories = [CategoryIndex(category, hosts, cache.masks, policy.factors) for category in cache.categories]
     return Index(
         generated_at=cache.generated_at,
         generation=cache.generation,
         hosts=hosts,
-        categories=[CategoryIndex(category, hosts, cache.masks, policy.factors) for category in cache.categories],
+        categories=categories,
+        tops=[(category.top, category) for category in categories],
         repositories=cache.repositories,
         disabled=frozenset((prefix, arch) for prefix, arch in cache.disabled_repositories),
         redirects=cache.repository_redirects,

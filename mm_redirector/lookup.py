@@ -102,8 +102,9 @@ def _by_path(asked: str, index: Index) -> Target | Refusal:
     title = f"path = {path}"
     parent, _, file = path.rpartition("/")
     if path and file not in (".", ".."):
-        for category in index.categories:
-            if not category.holds(path):
+        below = f"{path}/"  # so that the top directory itself is in its category, too
+        for top, category in index.tops:
+            if not below.startswith(top):
                 continue
             found = _target(category, path, None, title) or (file and _target(category, parent, file, title))
             if found:

@@ -27,7 +27,7 @@ from mm_redirector.index import Index
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import METALINK4_TYPE, Form, Kind, MirrorQuery, Reason, Refusal
-from mm_redirector.selection import Selection, Tier, TierKind, countries_of
+from mm_redirector.selection import Selection, TierKind, countries_of
 
 TEXT = "text/plain"
 METALINK = "application/metalink+xml"
@@ -59,6 +59,7 @@ _EXTRA_HEADERS = {
 }
 
 _PREFERENCES = [str(max(1, 100 - rank)).encode() for rank in range(1000)]
+_PLAIN = re.compile(r"[A-Za-z0-9/._~+-]*")  # nothing in it needs to be encoded: most paths
 _PATH_CHARACTERS = "/!$'()*+,;=:@~"  # not "&", though it may stand there: wget2 does not know XML's "&amp;"
 
 
@@ -120,8 +121,8 @@ def _rest_of_url(target: Target) -> str:
 
 def _make_rest(target: Target) -> str:
     directory = target.category.below_topdir(target.path)
-    path = f"/{directory}" if directory else ""
-    return quote(f"{path}/{target.file or ''}", safe=_PATH_CHARACTERS, errors="surrogateescape")
+    path = f"/{directory}/{target.file or ''}" if directory else f"/{target.file or ''}"
+    return path if _PLAIN.fullmatch(path) else quote(path, safe=_PATH_CHARACTERS, errors="surrogateescape")
 
 
 _VARY = [("Vary", "Accept")]
@@ -184,24 +185,26 @@ def _apt(selection: Selection) -> bytes:
 
 def _heading(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index) -> str:
     """The comment lines above a list."""
-    fragments = dict.fromkeys(
-        fragment for tier in selection.tiers for fragment in _fragments(tier, countries_of(tier, index, client))
-    )
-    protocol = "" if query.protocol is None else f"protocol = {query.protocol}"
-    time = f"\n# database creation time: {index.generated_at}" if query.show_time else ""
-    return f"# {selection.target.title} {''.join(fragments)}{protocol}{time}\n"
+    parts = [f"# {selection.target.title} "]
+    for tier in selection.tiers:
+        kind = tier.kind
+        if kind is TierKind.NETBLOCK:
+            if _NETBLOCK not in parts:
+                parts.append(_NETBLOCK)
+        elif kind in _WORDS:
+            parts += [f"{_WORDS[kind]} {name} " for name in tier.names]
+        else:
+            parts += [f"country = {country} " for country in countries_of(tier, index, client)]
+    if query.protocol is not None:
+        parts.append(f"protocol = {query.protocol}")
+    if query.show_time:
+        parts.append(f"\n# database creation time: {index.generated_at}")
+    parts.append("\n")
+    return "".join(parts)
 
 
-def _fragments(tier: Tier, countries: Iterable[str]) -> Iterator[str]:
-    """What the comment says about one tier."""
-    if tier.kind is TierKind.NETBLOCK:
-        yield "Using preferred netblock "
-    elif tier.kind is TierKind.ASN:
-        yield from (f"Using ASN {number} " for number in tier.names)
-    elif tier.kind is TierKind.LOCATION:
-        yield from (f"location = {name} " for name in tier.names)
-    else:
-        yield from (f"country = {country} " for country in countries)
+_NETBLOCK = "Using preferred netblock "
+_WORDS = {TierKind.ASN: "Using ASN", TierKind.LOCATION: "location ="}
 
 
 def _metalink(selection: Selection, now: int) -> bytes:

@@ -254,9 +254,11 @@ def countries_of(tier: Tier, index: Index, client: ClientLocation) -> tuple[str,
     """The countries that a tier takes hosts from, for the first line of a list."""
     if tier.kind is not TierKind.CONTINENT:
         return tier.names
+    if tier.cut:
+        drawn = {index.hosts[host].country.upper() for host in tier.hosts}
+        return tuple(sorted(drawn))
     names = index.continents.get(client.continent, ())
-    drawn = union(1 << host for host in tier.hosts) if tier.cut else tier.mask
-    return tuple(name for name in names if name != client.country and index.countries[name] & drawn)
+    return tuple(name for name in names if name != client.country and index.countries[name] & tier.mask)
 
 
 def _with_hosts(names: Iterable[str], pool: int, index: Index) -> dict[str, int]:
