@@ -57,6 +57,7 @@ FRONTEND = [
     "gunicorn>=23,<28",  # the WSGI server that mm-frontend starts
 ]
 GEODATA = ["mmdb-writer>=0.2.5,<0.3", "netaddr>=1.3,<2"]  # mm-admin geodata update: text ranges to MMDB
+DOWNLOADS = ["urllib3>=2.5,<3"]  # mm-admin netblock sync: clouds' networks, with verified TLS and limits
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
 TEST = [
     "createrepo-c>=1.1,<2",  # real repodata for the demo's and the tests' master trees
@@ -111,7 +112,7 @@ setup(
     },
     install_requires=BASE,
     extras_require={
-        "admin": [*DATABASE, *GEODATA],
+        "admin": [*DATABASE, *GEODATA, *DOWNLOADS],
         "redirector": REDIRECTOR,
         "crawler": CRAWLER,
         "frontend": FRONTEND,
@@ -119,7 +120,7 @@ setup(
         "signing": SIGNING,
         "ldap": LDAP,
         "demo": DEMO,
-        "test": sorted({*DEMO, *GEODATA, *SIGNING, *TEST}),
+        "test": sorted({*DEMO, *GEODATA, *DOWNLOADS, *SIGNING, *TEST}),
     },
     entry_points={
         "console_scripts": [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mm_lib.cli import cache, changing, content, database, geodata, mirrors, placement, releases, rules, users
+from mm_lib.cli import cache, changing, clouds, content, database, geodata, mirrors, placement, releases, rules, users
 from mm_lib.cli.common import Group, Program, config_option
 
 
@@ -44,3 +44,4 @@ for command in (
     cache.cache,
 ):
     main.add_command(command)
+mirrors.netblock.add_command(clouds.sync)
