@@ -24,7 +24,6 @@ FEW_OF_A_KIND = 10  # more files with one of these endings, and a crawl asks onl
 MANY_FILES = 100  # the same, whatever their endings
 NEWEST = 3
 _ENDINGS = (".rpm", ".html", ".hdr", ".drpm")
-_NEVER_IMPORTANT = (*_ENDINGS, ".deb", ".iso", ".xz", ".gz", ".zst")  # spares most files a regular expression
 _OWN = frozenset((REPOMD, SUMMARY))
 
 Sample = list[list[str | int]]  # [name, size, mtime]
@@ -154,7 +153,7 @@ def choose_sample(files: Iterable[ScannedFile]) -> Sample:
     columns = Files.of(files)
     chosen: Iterable[ScannedFile] = columns
     if len(columns) > MANY_FILES or (len(columns) > FEW_OF_A_KIND and _many_of_a_kind(columns.names)):
-        important = {file for file in _perhaps_important(columns) if is_important(file.name)}
+        important = {file for file in columns.others if is_important(file.name)}
         chosen = important.union(_newest(columns))
     return [list(file) for file in sorted(chosen)]
 
@@ -168,10 +167,6 @@ def _newest(files: Files) -> list[ScannedFile]:
 
 def _many_of_a_kind(names: Sequence[str]) -> bool:
     return any(sum([name.endswith(ending) for name in names]) > FEW_OF_A_KIND for ending in _ENDINGS)
-
-
-def _perhaps_important(files: Files) -> list[ScannedFile]:
-    return [files[index] for index, name in enumerate(files.names) if not name.endswith(_NEVER_IMPORTANT)]
 
 
 def pack(sample: Sample) -> str:
@@ -239,7 +234,7 @@ def _order(
         known = before.watched.get(file.name) if before else None
         return known != (file.size, file.mtime) or file.mtime >= trust_before
 
-    special = _perhaps_important(Files.of(directory.files))
+    special = Files.of(directory.files).others
     leading = [file for file in special if is_leading(directory.path, file.name)]
     # All of them or none: a suite's Release and InRelease must agree.
     hashed = tuple(sorted(file.name for file in leading)) if any(is_due(file) for file in leading) else ()
@@ -259,7 +254,7 @@ def _note_repository(
     changes: Changes, summaries: set[str], directory: ScannedDirectory, before: KnownDirectory | None
 ) -> None:
     if directory.look is Look.LISTED:
-        names = {file.name for file in _perhaps_important(Files.of(directory.files))}
+        names = {file.name for file in Files.of(directory.files).others}
     elif directory.look is Look.UNCHANGED and before:
         names = set(before.watched)
     else:

@@ -40,7 +40,7 @@ MAX_NAME = 255
 MAX_ENTRIES = 250_000  # of one directory
 MAX_DIRECTORIES = 5_000_000
 MAX_PROBLEMS = 1000
-_PIECE = 1 << 21
+_PIECE = 1 << 20
 _DIGITS = 10  # of a time between 2001 and 2286
 _GZIP = b"\x1f\x8b"
 _FILES = frozenset(("f", "f-", "f*"))
@@ -330,13 +330,11 @@ def _is_plain(block: _Block) -> bool:
     """Whether all rows are files whose names, sizes and times can be used."""
     if not block.names:
         return True
-    names = block.names
-    text = "".join(names)
+    text = "".join(block.names)
     return (
         text.isascii()
         and text.isprintable()
-        and not any(name in names for name in _NO_NAMES)
-        and len(max(names, key=len)) <= MAX_NAME
+        and _lengths_within(block.names, 3, MAX_NAME)  # shorter ones may be "." or ".."
         and _FILES.issuperset(block.kinds)
         and _are_numbers(block.sizes, 18)
         and _are_numbers(block.times, 11)
@@ -345,7 +343,12 @@ def _is_plain(block: _Block) -> bool:
 
 def _are_numbers(column: list[str], digits: int) -> bool:
     text = "".join(column)
-    return text.isascii() and text.isdecimal() and "" not in column and len(max(column, key=len)) <= digits
+    return text.isascii() and text.isdecimal() and _lengths_within(column, 1, digits)
+
+
+def _lengths_within(column: list[str], least: int, most: int) -> bool:
+    lengths = set(map(len, column))
+    return least <= min(lengths) and max(lengths) <= most
 
 
 # -- reading

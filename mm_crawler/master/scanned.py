@@ -27,15 +27,26 @@ class ScannedFile(NamedTuple):
     mtime: int
 
 
+PACKAGES = (".rpm", ".drpm", ".deb", ".hdr")
+
+
 class Files(Sequence[ScannedFile]):
     """Files as columns of text: a list of millions is made into files only where somebody looks at them."""
 
-    __slots__ = ("names", "sizes", "times")
+    __slots__ = ("_others", "names", "sizes", "times")
 
     def __init__(self, names: Sequence[str], sizes: Sequence[str], times: Sequence[str]) -> None:
         self.names = names
         self.sizes = sizes
         self.times = times
+        self._others: list[ScannedFile] | None = None
+
+    @property
+    def others(self) -> list[ScannedFile]:
+        """Those that are no packages: whoever looks for something special need not look at the rest."""
+        if self._others is None:
+            self._others = [self[index] for index, name in enumerate(self.names) if not name.endswith(PACKAGES)]
+        return self._others
 
     @classmethod
     def of(cls, files: Iterable[ScannedFile]) -> Files:

@@ -16,6 +16,7 @@ from mm_crawler.master.important import read_file
 from mm_crawler.master.scanned import (
     Content,
     Excludes,
+    Files,
     Look,
     Memory,
     Remembered,
@@ -132,7 +133,7 @@ def _list(absolute: str, path: str, mtime: int, readable: bool) -> Seen:
                     children.append(entry.name)
             elif file := _file(entry, path, problems):
                 files.append(file)
-    directory = ScannedDirectory(path, mtime, readable, Look.LISTED, tuple(files), tuple(problems))
+    directory = ScannedDirectory(path, mtime, readable, Look.LISTED, Files.of(files), tuple(problems))
     return directory, children
 
 
