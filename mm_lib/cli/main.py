@@ -6,7 +6,20 @@ from pathlib import Path
 
 import click
 
-from mm_lib.cli import cache, changing, clouds, content, database, geodata, mirrors, placement, releases, rules, users
+from mm_lib.cli import (
+    cache,
+    changing,
+    clouds,
+    content,
+    database,
+    doctor,
+    geodata,
+    mirrors,
+    placement,
+    releases,
+    rules,
+    users,
+)
 from mm_lib.cli.common import Group, Program, config_option
 
 
@@ -38,6 +51,7 @@ for command in (
     placement.location,
     placement.directory,
     users.user,
+    doctor.doctor,
     changing.events,
     changing.undo,
     geodata.geodata,
