@@ -1,4 +1,4 @@
-"""mm-admin rules: load, list and explain how paths become repositories."""
+"""mm-admin rules: load, list, explain and check how paths become repositories."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mm_lib.cli.common import Group, Program, example, json_option, show
 from mm_lib.rules.repositories import Match, NoMatch
 from mm_lib.services import rules as service
 from mm_lib.services.errors import InvalidValue, NotFound
+from mm_lib.services.rule_checks import check_rules
 
 _SHIPPED = resources.files("mm_lib.data").joinpath("rules")
 
@@ -32,8 +33,13 @@ def load_command(program: Program, file: str, categories: tuple[str, ...]) -> No
     text = _read(file)
     with program.transaction() as session:
         loaded = service.load_rules(session, text, categories)
-    for name, count in loaded.counts.items():
-        click.echo(f"{name}: {count} rules")
+    for name, changes in loaded.changes.items():
+        click.echo(f"{name}: {changes.count} rules, {_summary(changes)}")
+        if len(changes.added) == changes.count:
+            continue  # they are all new; `rules list` shows them better
+        for sign, patterns in (("+", changes.added), ("-", changes.removed), ("~", changes.moved)):
+            for pattern in patterns:
+                click.echo(f"  {sign} {pattern}")
     for name in loaded.missing:
         click.echo(f"{name}: no such category here, left out")
 
@@ -45,7 +51,7 @@ def load_command(program: Program, file: str, categories: tuple[str, ...]) -> No
 @example('mm-admin rules list --category "Fedora Linux"')
 def list_command(program: Program, category: str, as_json: bool) -> None:
     """List a category's rules in the order in which they are tried."""
-    columns = ("position", "pattern", "prefix", "version", "arch", "flags", "comment")
+    columns = ("position", "pattern", "prefix", "version", "arch", "directory", "flags", "comment")
     with program.reading() as session:
         rows = [{name: getattr(row, name) for name in columns} for row in service.list_rules(session, category)]
     if not as_json:
@@ -55,25 +61,55 @@ def list_command(program: Program, category: str, as_json: bool) -> None:
 
 @rules.command("explain")
 @click.argument("path")
-@click.option("--category", required=True, help="Whose rules.")
+@click.option("--category", help="Whose rules. Default: the category whose topdir PATH begins with.")
 @json_option
 @click.pass_obj
-@example('mm-admin rules explain releases/44/Everything/x86_64/os --category "Fedora Linux"')
-def explain_command(program: Program, path: str, category: str, as_json: bool) -> None:
-    """Say which rule decides about PATH (below the topdir), what it yields, and why the others do not."""
+@example("mm-admin rules explain pub/fedora/linux/releases/44/Everything/x86_64/os")
+def explain_command(program: Program, path: str, category: str | None, as_json: bool) -> None:
+    """Say which rule decides about PATH, what it yields, and why the others do not."""
     with program.reading() as session:
         found = service.explain_path(session, category, path)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return
     show([vars(step) for step in found.explanation.steps], ("position", "outcome", "pattern"), as_json=False)
-    click.echo(f"\n{found.path}: {_sentence(found)}")
+    click.echo(f"\n{found.category}: {found.path}: {_sentence(found)}")
+
+
+@rules.command("check")
+@click.argument("file", required=False)
+@click.option("--category", "categories", multiple=True, help="Only this category; may be repeated.")
+@json_option
+@click.pass_context
+@example("mm-admin rules check fedora")
+def check_command(ctx: click.Context, file: str | None, categories: tuple[str, ...], as_json: bool) -> None:
+    """Find rules that are invalid, that never decide, and directories that claim the same repo= and arch=.
+
+    Of the loaded rules, or of FILE (a TOML file or a shipped set) before it is loaded. Exit code 1 when there are some.
+    """
+    program: Program = ctx.obj
+    entries = service.parse_rules(_read(file)) if file else None
+    with program.reading() as session:
+        found = check_rules(session, categories, entries)
+    columns = ("category", "position", "kind", "message")
+    if found or as_json:
+        show([vars(finding) for finding in found], columns, as_json)
+    else:
+        click.echo("Nothing is wrong with the rules.")
+    if found:
+        ctx.exit(1)
+
+
+def _summary(changes: service.RuleChanges) -> str:
+    parts = (("added", changes.added), ("removed", changes.removed), ("moved", changes.moved))
+    return ", ".join(f"{len(patterns)} {what}" for what, patterns in parts if patterns) or "nothing changed"
 
 
 def _sentence(found: service.PathExplanation) -> str:
     match found.explanation.decision:
         case Match() as yields:
             flags = "".join([", a test release" * yields.is_test, ", not displayed" * (not yields.display)])
+            flags += f", at {yields.directory}" if yields.directory else ""
             key = f"repo={yields.prefix}" if yields.prefix else "no repo= of its own"
             note = "" if found.arch_known else f"\nThe arch {yields.arch!r} does not exist, so no repository is made."
             return f"{key}, version {yields.version}, arch {yields.arch} (rule {yields.position}{flags}){note}"

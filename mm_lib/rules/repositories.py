@@ -139,12 +139,50 @@ def _steps(rules: Sequence[Rule], path: str) -> Iterator[Step]:
     for rule in rules:
         matches = rule.regex.fullmatch(path) is not None
         if not matches:
-            outcome = "does not match"
+            outcome = _why_not(rule.pattern, path)
         elif decided is not None:
             outcome = f"would match, but rule {decided} comes first"
         else:
             outcome, decided = "matches and decides", rule.position
         yield Step(rule.position, rule.pattern, outcome)
+
+
+def _why_not(pattern: str, path: str) -> str:
+    """How far an expression gets that does not match a path."""
+    parts = _parts(pattern)
+    for count in range(len(parts), 0, -1):
+        beginning = "/".join(parts[:count])
+        if not _begins(beginning, path):
+            continue
+        if count == len(parts):
+            return "does not match: the path goes on"
+        return f"does not match: after {beginning} there is no {parts[count]}"
+    return f"does not match: it does not begin with {parts[0]}" if parts else "does not match"
+
+
+def _begins(beginning: str, path: str) -> bool:
+    try:
+        return re2.compile(f"{beginning}(?:/.*)?", _OPTIONS).fullmatch(path) is not None
+    except re2.error:  # it was cut within a class such as []/]
+        return False
+
+
+def _parts(pattern: str) -> list[str]:
+    """An expression cut at its slashes, where each beginning is an expression too; else nothing."""
+    parts, depth, in_class, escaped = [""], 0, False, False
+    for char in pattern:
+        if not escaped and not in_class:
+            depth += (char == "(") - (char == ")")
+            if depth == 0 and char == "|":
+                return []
+            if depth == 0 and char == "/":
+                parts.append("")
+                continue
+        if not escaped and char in "[]":
+            in_class = char == "["
+        escaped = char == "\\" and not escaped
+        parts[-1] += char
+    return parts
 
 
 def _compiled(pattern: str) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from difflib import SequenceMatcher
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -18,11 +21,11 @@ from mm_lib.services.errors import InvalidValue, NotFound
 
 
 class RuleEntry(BaseModel):
-    """One rule as a file has it."""
+    """One rule as a file has it, or (include) all rules of another category of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    pattern: str = Field(max_length=2000)
+    pattern: str = Field("", max_length=2000)
     prefix: str = ""
     version: str = "{version}"
     arch: str = "{arch}"
@@ -31,16 +34,38 @@ class RuleEntry(BaseModel):
     skip: bool = False
     directory: str = ""
     comment: str = ""
+    include: str = Field("", description="the other category")
+    below: str = Field("", description="with include: its tree hangs there below this category's topdir")
+
+    @model_validator(mode="after")
+    def _is_one_or_the_other(self) -> Self:
+        if self.include and self.model_fields_set - {"include", "below", "comment"}:
+            raise ValueError("with include there may be only below and comment")
+        if self.below and not self.include:
+            raise ValueError("below says where an include hangs, and there is none")
+        if not self.include and "pattern" not in self.model_fields_set:
+            raise ValueError("has no pattern")
+        return self
 
 
 _FILE = TypeAdapter(dict[str, list[RuleEntry]])
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """How many rules each category got, and which categories of the file do not exist here."""
+class RuleChanges:
+    """What loading changed for a category; rules are named by their patterns."""
 
-    counts: Mapping[str, int]
+    count: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    moved: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What each category got, and which categories of the file do not exist here."""
+
+    changes: Mapping[str, RuleChanges]
     missing: tuple[str, ...]
 
 
@@ -48,6 +73,7 @@ class Loaded:
 class PathExplanation:
     """What the rules make of a path, and whether its arch is one that we know."""
 
+    category: str
     path: str
     explanation: Explanation
     arch_known: bool
@@ -63,10 +89,32 @@ def parse_rules(text: str) -> dict[str, list[RuleEntry]]:
         raise InvalidValue("rules", "; ".join(_problems(error))) from None
     if not any(entries.values()):
         raise InvalidValue("rules", 'the file has none; each begins with a line like [["Fedora Linux"]]')
-    for category, rules in entries.items():
+    expanded = {category: list(_expanded(entries, category)) for category in entries}
+    for category, rules in expanded.items():
         for position, entry in enumerate(rules, start=1):
-            _rule(category, position, entry)
-    return entries
+            rule_of(category, position, entry)
+    return expanded
+
+
+def _expanded(entries: Mapping[str, Sequence[RuleEntry]], category: str) -> Iterator[RuleEntry]:
+    for position, entry in enumerate(entries[category], start=1):
+        if not entry.include:
+            yield entry
+            continue
+        where = f"{category} {position} include"
+        if entry.include not in entries:
+            raise InvalidValue(where, f"the file has no rules for {entry.include!r}")
+        below = entry.below.strip("/")
+        for other in entries[entry.include]:
+            if other.include:
+                raise InvalidValue(where, f"{entry.include!r} itself has an include; name what it includes")
+            yield _hung_below(below, other) if below else other
+
+
+def _hung_below(below: str, entry: RuleEntry) -> RuleEntry:
+    directory = entry.directory and f"{below}/{entry.directory}"
+    pattern = f"{re.escape(below)}/(?:{entry.pattern})"
+    return entry.model_copy(update={"pattern": pattern, "directory": directory})
 
 
 def load_rules(session: Session, text: str, only: Iterable[str] = ()) -> Loaded:
@@ -83,11 +131,36 @@ def load_rules(session: Session, text: str, only: Iterable[str] = ()) -> Loaded:
     missing = tuple(name for name in entries if name in wanted and name not in found)
     if not found or (only and missing):
         raise NotFound(f"There is no category {_names(missing)}. `mm-admin category list` shows them.")
-    for name, category in found.items():
-        session.execute(delete(RepositoryRule).where(RepositoryRule.category_id == category.id))
-        session.add_all(_row(category.id, position, entry) for position, entry in enumerate(entries[name], start=1))
+    changes = {name: _replace(session, found[name], entries[name]) for name in entries if name in found}
+    return Loaded(changes, missing)
+
+
+def _replace(session: Session, category: Category, entries: Sequence[RuleEntry]) -> RuleChanges:
+    before = [_key(row) for row in list_rules(session, category.name)]
+    session.execute(delete(RepositoryRule).where(RepositoryRule.category_id == category.id))
+    rows = [_row(category.id, position, entry) for position, entry in enumerate(entries, start=1)]
+    session.add_all(rows)
     session.flush()
-    return Loaded({name: len(entries[name]) for name in entries if name in found}, missing)
+    return _compare(before, [_key(row) for row in rows])
+
+
+Key = tuple[str, ...]  # the pattern first
+
+
+def _key(row: RepositoryRule) -> Key:
+    return row.pattern, row.prefix, row.version, row.arch, row.directory, str(sorted(row.flags.items()))
+
+
+def _compare(before: Sequence[Key], after: Sequence[Key]) -> RuleChanges:
+    added: Counter[Key] = Counter()
+    removed: Counter[Key] = Counter()
+    for kind, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if kind != "equal":
+            removed.update(before[a:b])
+            added.update(after[c:d])
+    moved = added & removed
+    names = [tuple(key[0] for key in keys.elements()) for keys in (added - moved, removed - moved, moved)]
+    return RuleChanges(len(after), *names)
 
 
 def list_rules(session: Session, category: str) -> Sequence[RepositoryRule]:
@@ -99,24 +172,45 @@ def list_rules(session: Session, category: str) -> Sequence[RepositoryRule]:
 
 def rules_of(session: Session, category: str) -> tuple[Rule, ...]:
     """A category's rules, ready to decide. Raises NotFound, InvalidValue."""
-    return tuple(_from_row(category, row) for row in list_rules(session, category))
+    return tuple(rule_of_row(category, row) for row in list_rules(session, category))
 
 
-def explain_path(session: Session, category: str, path: str) -> PathExplanation:
-    """What the category's rules make of a path, given below the topdir or with it. Raises NotFound, InvalidValue."""
-    topdir = find_category(session, category).topdir
-    rules = rules_of(session, category)
+def explain_path(session: Session, category: str | None, path: str) -> PathExplanation:
+    """What a category's rules make of a path, given below the topdir or with it. Raises NotFound, InvalidValue.
+
+    Without a category, the path must begin with the topdir of one.
+    """
+    path = path.strip("/")
+    owner = find_category(session, category) if category else _category_of(session, path)
+    rules = rules_of(session, owner.name)
     if not rules:
-        raise NotFound(f"{category} has no rules. `mm-admin rules load FILE` loads some.")
-    below = path.strip("/")
-    if topdir:
-        below = "" if below == topdir else below.removeprefix(f"{topdir}/")
+        raise NotFound(f"{owner.name} has no rules. `mm-admin rules load FILE` loads some.")
+    below = below_topdir(owner.topdir, path)
     explanation = explain(rules, below)
     decision = explanation.decision
     known = (
         isinstance(decision, Match) and session.scalar(select(Arch.id).where(Arch.name == decision.arch)) is not None
     )
-    return PathExplanation(below, explanation, known)
+    return PathExplanation(owner.name, below, explanation, known)
+
+
+def below_topdir(topdir: str, path: str) -> str:
+    """The path below the topdir; one that is not below it as it is."""
+    if not topdir:
+        return path
+    return "" if path == topdir else path.removeprefix(f"{topdir}/")
+
+
+def _category_of(session: Session, path: str) -> Category:
+    """The category with the longest topdir that the path begins with."""
+    found = [
+        category
+        for category in session.scalars(select(Category))
+        if category.topdir and f"{path}/".startswith(f"{category.topdir}/")
+    ]
+    if not found:
+        raise NotFound(f"{path} begins with no category's topdir. Name the category with --category.")
+    return max(found, key=lambda category: len(category.topdir))
 
 
 def _problems(error: ValidationError) -> list[str]:
@@ -127,8 +221,9 @@ def _problems(error: ValidationError) -> list[str]:
     return lines
 
 
-def _rule(category: str, position: int, entry: RuleEntry) -> Rule:
-    return _checked(category, position, entry.model_dump(exclude={"comment"}))
+def rule_of(category: str, position: int, entry: RuleEntry) -> Rule:
+    """The rule that an entry of a file is. Raises InvalidValue."""
+    return _checked(category, position, entry.model_dump(exclude={"comment", "include", "below"}))
 
 
 def _checked(category: str, position: int, values: Mapping[str, Any]) -> Rule:
@@ -149,7 +244,8 @@ def _row(category_id: int, position: int, entry: RuleEntry) -> RepositoryRule:
     )
 
 
-def _from_row(category: str, row: RepositoryRule) -> Rule:
+def rule_of_row(category: str, row: RepositoryRule) -> Rule:
+    """The rule that a row of the database is. Raises InvalidValue."""
     values = {name: getattr(row, name) for name in ("pattern", "prefix", "version", "arch", "directory")}
     if unknown := sorted(set(row.flags) - {"test", "display", "skip"}):
         raise InvalidValue(f"{category} rule {row.position}: flags", f"unknown: {', '.join(unknown)}")
