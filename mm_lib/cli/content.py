@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +9,7 @@ import click
 from mm_lib.cli.changing import audited, carry_out
 from mm_lib.cli.common import Group, Program, example, json_option, show
 from mm_lib.services import content
-from mm_lib.services.errors import InvalidValue
+from mm_lib.services.sources import source_from, with_keyring
 
 hidden_option = click.option("--hidden", is_flag=True, help="Not shown on public pages.")
 
@@ -132,20 +130,40 @@ def category() -> None:
     """Trees of content that are mirrored as a unit."""
 
 
+keyring_option = click.option(
+    "--keyring", metavar="PATH", help="File with OpenPGP public keys: metadata that none of them signed is refused."
+)
+
+
+def source_options(command: Any) -> Any:
+    """Where a master is scanned."""
+    for option in reversed(
+        (
+            click.option("--source", metavar="URL-OR-PATH", help="Where the master is scanned."),
+            click.option("--exclude", "excludes", multiple=True, help="Regular expression on paths not scanned."),
+            click.option("--prefix", default="", help="Of a list: only what stands below this, e.g. linux."),
+            click.option("--content", default="", help="Of a list: directory or URL with the files themselves."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @category.command("add")
 @click.argument("name")
 @click.option("--product", "product_name", required=True, help="The product that it belongs to.")
 @click.option("--topdir", default="", help="Where the tree hangs below the content root, e.g. pub/fedora/linux.")
-@click.option("--source", type=click.Path(path_type=Path), help="The master's copy on this machine; scanned.")
-@click.option("--exclude", "excludes", multiple=True, help="Regular expression on paths that are not scanned.")
+@source_options
+@keyring_option
 @click.option("--admin-only", is_flag=True, help="Only administrators give it to hosts.")
 @click.option("--canonical-host", default="", help="Address of the master server, shown to mirrors.")
 @hidden_option
 @click.pass_obj
-def category_add(
-    program: Program, /, name: str, source: Path | None, excludes: tuple[str, ...], hidden: bool, **fields: Any
-) -> None:
+def category_add(program: Program, /, name: str, hidden: bool, **fields: Any) -> None:
     """Make a category.
+
+    Its master is scanned from --source: a directory of this machine, rsync://HOST/MODULE/, http(s)://HOST/PATH/ with
+    index pages, or a file that lists everything (fullfiletimelist-*, or what `rsync --list-only -r` printed in UTC).
 
     \b
     Example:
@@ -153,20 +171,23 @@ def category_add(
           --source /srv/pub/fedora/linux
     """
     fields["product"] = fields.pop("product_name")
+    keyring = fields.pop("keyring")
+    fields["source"] = _source(fields) or {}
+    if keyring is not None:
+        fields["source"] = with_keyring(fields["source"], keyring)
     with program.transaction() as session:
-        content.add_category(session, name, source=_source(source, excludes), public=not hidden, **fields)
+        content.add_category(session, name, public=not hidden, **fields)
     click.echo(f"Made the category {name}.")
 
 
-def _source(path: Path | None, excludes: tuple[str, ...]) -> dict[str, Any]:
-    for pattern in excludes:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise InvalidValue("exclude", f"{pattern!r} is not a regular expression: {error}") from None
-    if path is None:
-        return {}
-    return {"type": "directory", "path": str(path.absolute()), "excludes": list(excludes)}
+def _source(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """What the options of --source mean; None when it was not given. Takes them out. Raises InvalidValue."""
+    place, excludes, prefix, contents = (fields.pop(key) for key in ("source", "excludes", "prefix", "content"))
+    if place is None:
+        if excludes or prefix or contents:
+            raise click.UsageError("--exclude, --prefix and --content go with --source.")
+        return None
+    return source_from(place, excludes=excludes, prefix=prefix, content=contents)
 
 
 class _Number(click.ParamType[Any]):
@@ -189,6 +210,9 @@ class _Number(click.ParamType[Any]):
 
 @category.command("set")
 @click.argument("name")
+@source_options
+@keyring_option
+@click.option("--no-keyring", is_flag=True, help="Believe metadata without a signature.")
 @click.option("--must-exist", "present", multiple=True, help="File that a scan needs; may be repeated.")
 @click.option(
     "--must-not-exist", "absent", multiple=True, help="File that a scan waits for the end of; may be repeated."
@@ -205,15 +229,22 @@ class _Number(click.ParamType[Any]):
 def category_set(
     program: Program, /, name: str, by: str | None, dry_run: bool, no_sentinels: bool, **options: Any
 ) -> None:
-    """Say what a scan of a category waits for, and how long it keeps what is old.
+    """Say where a category is scanned, what a scan waits for, and how long it keeps what is old.
 
-    Files are named below the source's top (it may begin with ../) or absolutely on this machine. "default" in place of
-    a number: as the settings say (crawler.max_stale_days, max_propagation_days, max_vanished_share).
+    --source is as in `mm-admin category add`, and takes the place of all that was said there but the keyring. Files
+    are named below the source's top (it may begin with ../) or absolutely on this machine. "default" in place of a
+    number: as the settings say (crawler.max_stale_days, max_propagation_days, max_vanished_share).
     """
     sentinels = {key: list(options.pop(key)) for key in ("present", "absent")}
+    source = _source(options)
+    keyring, no_keyring = options.pop("keyring"), options.pop("no_keyring")
     values = {key: value[0] for key, value in options.items() if value is not None}
     if any(sentinels.values()) or no_sentinels:
         values["sentinels"] = {} if no_sentinels else {key: paths for key, paths in sentinels.items() if paths}
+    if source is not None:
+        values["source"] = source
+    if keyring is not None or no_keyring:
+        values["keyring"] = "" if no_keyring else keyring
     if not values:
         raise click.UsageError("Say what to change; --help shows what can be.")
     carry_out(program, by, dry_run, lambda session: content.set_category(session, name, values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from mm_lib.model.content import Arch, Category, Directory, Product, Repository, RepositoryRedirect, Version
 from mm_lib.services.changes import Change, Plan, edit
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotFound
+from mm_lib.services.sources import with_keyring
 
 
 def clean_name(field: str, text: str) -> str:
@@ -116,14 +118,21 @@ _NEEDS = {"present": "needs", "absent": "waits for the end of"}
 
 
 def set_category(session: Session, name: str, values: dict[str, Any]) -> Plan:
-    """Change how a category is scanned. Raises NotFound, InvalidValue."""
+    """Change how a category is scanned; `values` are columns, or "keyring". Raises NotFound, InvalidValue."""
     category = find_category(session, name)
+    values = dict(values)
     share = values.get("max_vanished_share")
     if share is not None and share > 1:
         raise InvalidValue("max-vanished-share", "must be 0 to 1, e.g. 0.05 for 5 %")
     for paths in values.get("sentinels", {}).values():
         if not all(path.strip() == path and path.isprintable() and path for path in paths):
             raise InvalidValue("sentinels", "must be printable paths without blanks around them")
+    keyring = values.pop("keyring", None)
+    kept = category.source.get("keyring")
+    if keyring is not None or (values.get("source") and kept):  # another source does not make signatures needless
+        values["source"] = with_keyring(
+            values.get("source", category.source), str(kept) if keyring is None else keyring
+        )
     changed = {key: value for key, value in values.items() if getattr(category, key) != value}
     changes = [
         edit("category", category, f"{name}: {key}", {key: value}, (_shown(getattr(category, key)), _shown(value)))
@@ -135,6 +144,8 @@ def set_category(session: Session, name: str, values: dict[str, Any]) -> Plan:
 def _shown(value: Any) -> str:
     if value is None:
         return "default"
+    if isinstance(value, dict) and "type" in value:
+        return json.dumps({key: entry for key, entry in value.items() if entry})
     if isinstance(value, dict):
         return "; ".join(f"{_NEEDS[key]} {', '.join(paths)}" for key, paths in value.items()) or "nothing"
     return str(value)
