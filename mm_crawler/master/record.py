@@ -128,7 +128,7 @@ def _record_files(
         )
     new = {state.path for state in changes.new}
     old = {ids[file.path]: file.path for file in found if file.path not in new}
-    plan = history.plan(found, _known_files(session, old))
+    plan = history.plan(found, known_files(session, old))
     _delete_files(session, plan.delete)
     if plan.insert:
         session.execute(
@@ -153,15 +153,17 @@ def _detail(file: FoundFile, directory_id: int) -> dict[str, Any]:
     }
 
 
-def _known_files(session: Session, paths: Mapping[int, str]) -> dict[tuple[str, str], list[KnownFile]]:
+def known_files(session: Session, paths: Mapping[int, str]) -> dict[tuple[str, str], list[KnownFile]]:
+    """The versions of each file by (path of its directory, name). `paths` are the directories: id -> path."""
     known: dict[tuple[str, str], list[KnownFile]] = defaultdict(list)
     for part in _batches(sorted(paths)):
         for row in session.scalars(select(FileDetail).where(FileDetail.directory_id.in_(part))):
-            known[paths[row.directory_id], row.filename].append(_known_file(row))
+            known[paths[row.directory_id], row.filename].append(known_file(row))
     return known
 
 
-def _known_file(row: FileDetail) -> KnownFile:
+def known_file(row: FileDetail) -> KnownFile:
+    """A version as the history knows it."""
     hashes = {"md5": row.md5, "sha1": row.sha1, "sha256": row.sha256, "sha512": row.sha512}
     present = {kind: value for kind, value in hashes.items() if value}
     return KnownFile(
@@ -187,7 +189,7 @@ def _age(session: Session, category_id: int, now: datetime, ageing: Ageing) -> i
         )
         .execution_options(populate_existing=True)
     )
-    ids = list(history.expired([_known_file(row) for row in rows], now, ageing))
+    ids = list(history.expired([known_file(row) for row in rows], now, ageing))
     _delete_files(session, ids)
     return len(ids)
 
