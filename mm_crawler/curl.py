@@ -51,6 +51,16 @@ class Response(NamedTuple):
     retry_after: float
 
 
+class Download(NamedTuple):
+    """A body, and what came with it at the end of all redirects."""
+
+    status: int
+    body: bytes
+    length: int | None  # of a whole body, as the server says
+    modified: int  # Last-Modified in Unix seconds; 0: not said
+    url: str
+
+
 class CurlClient:
     """Sends requests; made and used on one event loop. `async with` closes it."""
 
@@ -112,6 +122,28 @@ class CurlClient:
             if handle.getinfo(pycurl.RESPONSE_CODE) == HTTPStatus.OK:
                 raise BodyTooLong(error.code, f"more than {limit} bytes") from None
             return _response(handle, None, None)  # a long error page: its status is all that matters
+        finally:
+            handle.unsetopt(pycurl.WRITEFUNCTION)
+            self._spare_or_close(handle)
+
+    async def fetch(self, url: str, limit: int, *, body: bool = True) -> Download:
+        """Read the body, or only ask for its headers. Raises CurlError, BodyTooLong beyond `limit` bytes."""
+        kept = _Kept(limit)
+        handle = self._handle(url)
+        handle.setopt(pycurl.HTTPGET if body else pycurl.NOBODY, True)
+        handle.setopt(pycurl.OPT_FILETIME, True)
+        handle.setopt(pycurl.WRITEFUNCTION, kept.write)
+        try:
+            await self._perform(handle)
+            modified = max(0, handle.getinfo(pycurl.INFO_FILETIME))
+            effective = handle.getinfo_raw(pycurl.EFFECTIVE_URL).decode("utf-8", "replace")
+            return Download(
+                handle.getinfo(pycurl.RESPONSE_CODE), bytes(kept.data), _content_length(handle), modified, effective
+            )
+        except CurlError as error:
+            if kept.overflown:
+                raise BodyTooLong(error.code, f"more than {limit} bytes") from None
+            raise
         finally:
             handle.unsetopt(pycurl.WRITEFUNCTION)
             self._spare_or_close(handle)
@@ -212,6 +244,22 @@ class _Body:
         if self.length > self._limit:
             return 0  # libcurl takes anything but len(data) as "stop"
         self.hash.update(data)
+        return len(data)
+
+
+class _Kept:
+    """Keeps what arrives and ends the transfer when it is too much."""
+
+    def __init__(self, limit: int) -> None:
+        self.data = bytearray()
+        self.overflown = False
+        self._limit = limit
+
+    def write(self, data: bytes) -> int:
+        self.overflown = len(self.data) + len(data) > self._limit
+        if self.overflown:
+            return 0
+        self.data += data
         return len(data)
 
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, NamedTuple
 
 from mm_crawler.master.contents import Contents
 from mm_crawler.master.scanned import (
+    Content,
     Excludes,
     Files,
     Look,
@@ -82,24 +84,49 @@ class ListTree:
     """The tree that a file lists; only what is below `prefix` belongs to it."""
 
     def __init__(
-        self, file: Path, contents: Contents, excludes: Excludes, *, prefix: str = "", looks: Looks | None = None
+        self,
+        file: Path,
+        contents: Contents,
+        excludes: Excludes,
+        *,
+        prefix: str = "",
+        looks: Looks | None = None,
+        folder: TemporaryDirectory[str] | None = None,
     ) -> None:
         self._file = file
         self._contents = contents
         self._excludes = excludes
         self._prefix = prefix
         self._looks = looks or {}
+        self._folder = folder  # ours to remove
         self._listed: dict[str, _Own] = {}  # not judged yet
         self._judged: dict[str, _Own | None] = {}  # None: left out
         self._problems: list[str] = []
         self._more_problems = 0
         self._overfull: set[str] = set()
-        self.prepare, self.read, self.exists, self.close = (
-            contents.prepare,
-            contents.read,
-            contents.exists,
-            contents.close,
-        )
+
+    def prepare(self, paths: Sequence[str], limit: int) -> None:
+        """Fetch these files at once. Raises SourceError."""
+        self._contents.prepare(paths, limit)
+
+    def read(self, path: str, limit: int) -> Content:
+        """An important file. Raises FileProblem."""
+        return self._contents.read(path, limit)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at the path below the top. Raises SourceError when it cannot be told."""
+        return self._contents.exists(path)
+
+    def close(self) -> None:
+        """Remove what was fetched."""
+        self._contents.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def note(self, problems: Iterable[str], more: int = 0) -> None:
+        """Problems that came up before, when the list was made; `more` of them are not told."""
+        self._problems += problems
+        self._more_problems += more
 
     def directories(self, memory: Memory) -> Iterator[ScannedDirectory]:
         """Every directory, once all that is in it was read. Raises SourceError."""

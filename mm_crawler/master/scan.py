@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from mm_crawler.master import deletion, sentinels
 from mm_crawler.master.deletion import DeletionPolicy
@@ -15,9 +16,9 @@ from mm_crawler.master.important import Findings, collect
 from mm_crawler.master.known import KnownCategory, load_category, load_directories
 from mm_crawler.master.record import Recorded, record
 from mm_crawler.master.refusal import hold_back
-from mm_crawler.master.scanned import Excludes, ScannedDirectory
+from mm_crawler.master.scanned import Excludes, ScannedDirectory, Source, join
 from mm_crawler.master.signatures import GnuPGKeyring
-from mm_crawler.master.source import parse_source
+from mm_crawler.master.source import open_source, parse_source
 from mm_lib.cli.common import Program
 from mm_lib.services.errors import ServiceError
 from mm_lib.settings import CrawlerSettings
@@ -59,15 +60,14 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
             raise NoSource("skipped, it has no source")
         source = parse_source(category.source)
         known = load_directories(session, category)
-    trust_before = 0 if options.full else category.trust_before
-    tree = source.open()
-    sentinels.check(tree, category.sentinels)
-    scanned = _watched(tree.directories(memory(known, trust_before)), progress)
-    changes = compare(scanned, known, Excludes(source.excludes), trust_before)
     settings = program.settings.crawler
-    doomed = deletion.decide(changes, known, category.vanished, _deletion_policy(category, settings, options))
-    with GnuPGKeyring(source.keyring) if source.keyring else nullcontext() as keyring:
-        findings = collect(tree.read, changes.orders, settings.max_metadata_bytes, changes.below_dists, keyring)
+    trust_before = 0 if options.full else category.trust_before
+    with closing(open_source(source, settings)) as tree:
+        sentinels.check(tree, category.sentinels)
+        scanned = _watched(tree.directories(memory(known, trust_before)), progress)
+        changes = compare(scanned, known, Excludes(source.excludes), trust_before)
+        doomed = deletion.decide(changes, known, category.vanished, _deletion_policy(category, settings, options))
+        findings = _read_important(tree, changes, source.keyring, settings.max_metadata_bytes)
     ids = {path: directory.id for path, directory in known.items()}
     hold_back(changes, findings, ids)
     # A dry run writes too, and rolls back: so it says exactly what would happen.
@@ -76,6 +76,12 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
         recorded = record(session, category, changes, findings, ids, doomed=doomed, now=now, ageing=ageing)
     counts = _counts(changes, findings, recorded)
     return Outcome(counts, _problems(changes, findings, recorded), tuple(findings.refused.values()))
+
+
+def _read_important(tree: Source, changes: Changes, keyring: Path | None, limit: int) -> Findings:
+    tree.prepare([join(order.path, name) for order in changes.orders for name in order.hashed + order.checksums], limit)
+    with GnuPGKeyring(keyring) if keyring else nullcontext() as keys:
+        return collect(tree.read, changes.orders, limit, changes.below_dists, keys)
 
 
 def _deletion_policy(category: KnownCategory, settings: CrawlerSettings, options: Options) -> DeletionPolicy:

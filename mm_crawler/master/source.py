@@ -1,57 +1,70 @@
-"""A category's `source` column: checked, and opened as what reads the master tree."""
+"""A category's `source` column opened: what reads the master tree."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
+from mm_crawler.curl import CurlOptions
+from mm_crawler.master import listing, rsync
+from mm_crawler.master.contents import Contents, LocalContents, NoContents
+from mm_crawler.master.filelist import ListTree
+from mm_crawler.master.namelist import NamedTree
 from mm_crawler.master.scanned import Excludes, Source, SourceError
 from mm_crawler.master.walk import DirectoryTree
+from mm_crawler.master.web import WebContents, WebTree
+from mm_lib.services import sources
+from mm_lib.services.errors import InvalidValue
+from mm_lib.settings import CrawlerSettings
+
+_CONNECTIONS = 8  # to one master
 
 
-class DirectorySource(BaseModel):
-    """A tree on a local disk."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    type: Literal["directory"]
-    path: Path = Field(description="the directory that corresponds to the category's topdir")
-    excludes: tuple[str, ...] = Field((), description="regular expressions searched in paths below the topdir")
-    keyring: Path | None = Field(None, description="OpenPGP keys; metadata that none of them signed is refused")
-
-    @field_validator("path", "keyring")
-    @classmethod
-    def _is_absolute(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_absolute():
-            raise ValueError("must be absolute")
-        return path
-
-    @field_validator("excludes")
-    @classmethod
-    def _are_expressions(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-        return patterns
-
-    def open(self) -> Source:
-        """What reads it."""
-        return DirectoryTree(self.path, Excludes(self.excludes))
-
-
-def parse_source(value: dict[str, Any]) -> DirectorySource:
+def parse_source(value: dict[str, Any]) -> sources.Source:
     """The source of a category. Raises SourceError naming each wrong key."""
     try:
-        return DirectorySource.model_validate(value)
-    except ValidationError as error:
-        problems = [
-            f"source.{'.'.join(str(part) for part in problem['loc'])}: "
-            + ("unknown key" if problem["type"] == "extra_forbidden" else problem["msg"])
-            for problem in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
-        raise SourceError("; ".join(problems)) from None
+        return sources.parse_source(value)
+    except InvalidValue as error:
+        raise SourceError(f"source.{error.message} (`mm-admin category set --source`)") from None
+
+
+def open_source(source: sources.Source, settings: CrawlerSettings) -> Source:
+    """What reads it; to be closed. Raises SourceError."""
+    excludes = Excludes(source.excludes)
+    match source:
+        case sources.DirectorySource():
+            return DirectoryTree(source.path, excludes)
+        case sources.TimeListSource():
+            return ListTree(source.path, _contents(source.content, settings), excludes, prefix=source.prefix)
+        case sources.NameListSource():
+            return NamedTree(source.path, source.prefix, source.content, excludes)
+        case sources.RsyncSource():
+            return rsync.RsyncTree(source.url, source.timeout, settings, excludes)
+        case sources.ListingSource():
+            contents = _contents(source.content, settings)
+            return listing.saved_listing(source.path, contents, excludes, prefix=source.prefix)
+        case sources.HttpSource():
+            return WebTree(
+                source.url,
+                curl_options(settings),
+                excludes,
+                max_depth=source.max_depth,
+                max_page_bytes=source.max_page_bytes,
+            )
+
+
+def _contents(place: str, settings: CrawlerSettings) -> Contents:
+    if not place:
+        return NoContents()
+    if place.startswith("rsync:"):
+        return rsync.RsyncContents(place if place.endswith("/") else f"{place}/", settings)
+    if "://" in place:
+        return WebContents(place if place.endswith("/") else f"{place}/", curl_options(settings))
+    return LocalContents(Path(place))
+
+
+def curl_options(settings: CrawlerSettings) -> CurlOptions:
+    """The settings, as libcurl wants them."""
+    return CurlOptions(
+        settings.user_agent, settings.connect_timeout, settings.request_timeout, _CONNECTIONS, settings.ca_file
+    )

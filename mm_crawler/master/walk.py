@@ -53,7 +53,11 @@ class DirectoryTree:
             directory, children = seen
             yield directory
             below = [join(path, name) for name in sorted(children, reverse=True)]
-            waiting.extend((child, directory.readable) for child in below if not self._excludes(child))
+            waiting.extend((child, directory.readable) for child in below if not self.is_left_out(child))
+
+    def is_left_out(self, path: str) -> bool:
+        """Whether a directory is not entered."""
+        return self._excludes(path)
 
     def prepare(self, paths: Sequence[str], limit: int) -> None:
         """Nothing: the files are here."""
