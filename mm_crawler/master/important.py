@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol, TypeVar
@@ -224,8 +224,7 @@ class _Collector:
                 continue
             self._add(FoundFile(directory, name, file.mtime, file.size, claim.hashes))
         if others:
-            reason = f"{len(others)} files have other sizes than it says, {others[0]} first; the next scan looks again"
-            self._findings.fail(path, release, reason)
+            self._findings.fail(path, release, f"other sizes than it says: {_first(others)}; the next scan looks again")
 
     def take_checksums(self, order: ReadOrder) -> None:
         """Believe what checksum files say of the files beside them."""
@@ -253,8 +252,8 @@ class _Collector:
             *folders, filename = parts
             yield "/".join([path, *folders] if path else folders), filename, value
         if outside:
-            what = f"{len(outside)} names that it lists lead elsewhere or cannot be recorded, {outside[0][:80]!a} first"
-            self._findings.problems.append(f"{join(path, teller)}: {what}; left out")
+            names = _first([ascii(name[:80]) for name in outside])
+            self._findings.problems.append(f"{join(path, teller)}: names that lead elsewhere are left out: {names}")
 
     def _add(self, file: FoundFile) -> None:
         key = file.path, file.filename
@@ -265,6 +264,10 @@ class _Collector:
             self._contradicted.add(key)
         else:
             self._found[key] = replace(known, hashes={**known.hashes, **file.hashes})
+
+
+def _first(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _same_text(one: bytes, other: bytes) -> bool:
