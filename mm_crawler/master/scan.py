@@ -68,6 +68,7 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
         changes = compare(scanned, known, Excludes(source.excludes), trust_before)
         doomed = deletion.decide(changes, known, category.vanished, _deletion_policy(category, settings, options))
         findings = _read_important(tree, changes, source.keyring, settings.max_metadata_bytes)
+        sentinels.check(tree, category.sentinels)  # what began meanwhile was seen by half
     ids = {path: directory.id for path, directory in known.items()}
     hold_back(changes, findings, ids)
     # A dry run writes too, and rolls back: so it says exactly what would happen.

@@ -97,9 +97,3 @@ def test_a_file_that_is_missing_is_an_error_where_it_must_be_there(tree: Directo
     sentinels.check(tree, {"absent": [".sync_in_progress"]})
     with pytest.raises(SourceError, match="compose-id is not there"):
         sentinels.check(tree, {"present": ["compose-id"]})
-
-
-def test_a_source_that_cannot_look_for_one_file_says_so() -> None:
-    sentinels.check(object(), {"present": ["/"]})
-    with pytest.raises(SourceError, match="name an absolute path"):
-        sentinels.check(object(), {"present": ["compose-id"]})
