@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from mm_redirector import explain, location, lookup, networks, query, render, selection
+from mm_redirector import address, explain, location, lookup, query, render, selection
 from mm_redirector.access_log import Entry, ignore
 from mm_redirector.explain import Decision
 from mm_redirector.index import Index
@@ -15,7 +16,6 @@ from mm_redirector.location import NOWHERE, GeoSource
 from mm_redirector.lookup import Target
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
 from mm_redirector.render import Response
-from mm_redirector.selection import Share
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Random, fresh, seeded
 
@@ -38,11 +38,11 @@ class Plan(NamedTuple):
 
     asked: MirrorQuery
     target: Target
-    shares: dict[str, list[Share]]  # country of the client -> what was apportioned to it
+    sort: tuple[Any, ...] | None  # all that apportion() looks at but the client; None: too many for remembering
 
 
-MAX_PLANS = 512
-MAX_COUNTRIES = 32  # per plan; times the plans, about 15 MB if there ever are as many
+MAX_PLANS = 4_096
+MAX_SHARES = 16_384  # about 20 MB
 
 
 class Application:
@@ -126,21 +126,21 @@ class Application:
             return plan
         if isinstance(index, Refusal):
             return index
-        asked, target, shares = plan
-        address = asked.ip or query.client_address(environ, self._policy.trusted_proxies)
-        client = location.locate(address, asked.ip is not None, index, self._geo, coarsely=asked.stable)
+        asked, target, sort = plan
+        claimed = asked.ip or query.client_address(environ, self._policy.trusted_proxies)
+        client = location.locate(claimed, asked.ip is not None, index, self._geo, coarsely=asked.stable)
         if isinstance(client, Refusal):
             return client
-        policy = self._policy
-        # Clients of one country share what chance has no part in, unless a host has claimed their network.
-        key = None if client.netblocks or client.asn in index.asn_hosts else client.country
-        share = shares.get(key) if key is not None else None
-        if share is None:
-            share = selection.apportion(target, client, asked, index, policy)
-            if key is not None and asked.path is None:
-                _remember(shares, key, share, MAX_COUNTRIES)
-        order = selection.drawing(target, client, asked, index, policy=policy, random=draw)
-        return Decision(asked, client, selection.select(target, asked, share, order), order, index, policy)
+        # Clients of one country and the same networks share what chance has no part in; and so do repositories that the
+        # same mirrors have.
+        key = (sort, client.country, client.netblocks, client.asn if client.asn in index.asn_hosts else None)
+        shares = index.shares.get(key) if sort is not None else None
+        if shares is None:
+            shares = selection.apportion(target, client, asked, index, self._policy)
+            if sort is not None:
+                _remember(index.shares, key, shares, MAX_SHARES)
+        order = selection.drawing(target, client, asked, index, policy=self._policy, random=draw)
+        return Decision(asked, client, selection.select(target, asked, shares, order), order, index, self._policy)
 
     def _entry(
         self,
@@ -233,8 +233,8 @@ class Application:
         policy = self._policy
         if policy.explain == "off":
             return Refusal(Reason.NOT_SERVED, "We don't serve their kind here!")
-        address = networks.parse(query.client_address(environ, policy.trusted_proxies))
-        known = address is not None and any(address in network for network in policy.explain_networks)
+        found = address.parse(query.client_address(environ, policy.trusted_proxies))
+        known = found is not None and any(ip_address(str(found)) in network for network in policy.explain_networks)
         if policy.explain == "networks" and not known:
             return Refusal(Reason.FORBIDDEN, "explanations are for the networks in redirector.explain_networks only")
         minute, number = self._explained
@@ -258,7 +258,8 @@ def _understand(asked: MirrorQuery | Refusal, index: Index | Refusal) -> Plan | 
     target = lookup.find(asked, index)
     if isinstance(target, Refusal):
         return target
-    return Plan(lookup.settled(asked, target), target, {})
+    asked = lookup.settled(asked, target)
+    return Plan(asked, target, selection.sort_of(target, asked) if asked.path is None else None)
 
 
 def _remember(known: dict[Any, Any], key: Any, value: Any, most: int) -> None:

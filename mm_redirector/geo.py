@@ -56,14 +56,15 @@ class Database:
 
     def get(self, address: str) -> Mapping[str, Any]:
         """The record of an address; empty if there is none."""
-        if self._get is None:
+        get = self._get
+        if get is None:
             return {}
         try:
-            record = self._get(address)
+            record = get(address)
         except _ERRORS as error:
             self._complain(error)
             return {}
-        return record if isinstance(record, dict) else {}
+        return record if type(record) is dict else {}
 
     def _complain(self, error: Exception) -> None:
         complaint = str(error)
@@ -87,7 +88,11 @@ class GeoData:
         """ISO code in capitals; "" if unknown."""
         for database in self._countries:
             if database.usable:
-                return _country(database.get(address))
+                record = database.get(address)
+                # MaxMind nests the code, the databases of ip-location-db do not.
+                nested = record.get("country")
+                code = (nested.get("iso_code") if type(nested) is dict else None) or record.get("country_code")
+                return code.upper() if type(code) is str else ""
         return (self._embedded(address) or "") if self._embedded else ""
 
     def place(self, address: str) -> tuple[float, float] | None:
@@ -125,13 +130,6 @@ class GeoData:
 
     def _databases(self) -> list[Database]:
         return [*self._countries, *([self._asn] if self._asn else [])]
-
-
-def _country(record: Mapping[str, Any]) -> str:
-    """MaxMind nests the code, the databases of ip-location-db do not."""
-    nested = record.get("country")
-    code = (nested.get("iso_code") if isinstance(nested, dict) else None) or record.get("country_code")
-    return code.upper() if isinstance(code, str) else ""
 
 
 def _embedded() -> Callable[[str], str | None]:

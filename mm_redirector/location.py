@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
 from typing import NamedTuple, Protocol
 
+from mm_redirector.address import Address, embedded, network_of, parse
 from mm_redirector.index import Claim, Index, Vector, vector
-from mm_redirector.networks import Address, embedded, first_of_network, parse
 from mm_redirector.query import Reason, Refusal
 
 
@@ -56,14 +55,13 @@ def locate(
     netblocks = index.netblocks.matches(parsed)
     # Behind a tunnel the client stands where its IPv4 address is. Its network is that address's, too: all clients
     # behind NAT64 share one /48.
-    outer: Address = parsed
-    where = text
-    if isinstance(parsed, IPv6Address) and (inner := embedded(parsed)):
+    outer, where = parsed, text
+    if inner := embedded(parsed):
         outer, where = inner, str(inner)
         overrides = overrides or index.netblock_countries.matches(inner)
         netblocks += index.netblocks.matches(inner)
     country = overrides[0].upper() if overrides else geo.country(where)
-    place = geo.place(first_of_network(outer) if coarsely else where)
+    place = geo.place(str(network_of(outer)) if coarsely else where)
     return ClientLocation(
         text,
         outer,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mm_redirector.address import network_of
 from mm_redirector.category import View
 from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
-from mm_redirector.networks import network_of
 from mm_redirector.query import GLOBAL, MirrorQuery
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Draw, Hosts, Nearness, Numbers, Random, StableDraw, seed, union
@@ -120,6 +120,23 @@ def apportion(target: Target, client: ClientLocation, query: MirrorQuery, index:
         shares.append(Share(kind, names, mask, fresh, need))
         count += min(there, need)
     return shares
+
+
+def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
+    """Questions of one sort are apportioned alike: all that apportion() looks at, but for the client."""
+    category = target.category
+    return (
+        category.name,
+        target.carriers,
+        category.reserved.get(target.path),
+        query.choice,
+        query.countries,
+        query.avoided,
+        query.locations,
+        query.networks,
+        query.ipv4,
+        query.ipv6,
+    )
 
 
 def select(target: Target, query: MirrorQuery, shares: Iterable[Share], draw: Draw) -> Selection:

@@ -27,7 +27,7 @@ def members(mask: int) -> list[int]:
     return list(compress(range(mask.bit_length()), bin(mask)[:1:-1].encode().translate(_TRUTH)))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _numbers(mask: int) -> Hosts:
     """The same for computing with them; not to be changed. Popular repositories share a few hundred masks."""
     octets = np.frombuffer(mask.to_bytes((mask.bit_length() + 7) // 8, "little"), np.uint8)
@@ -58,7 +58,7 @@ class Draw:
         return _first(hosts, keys, need)
 
     def _variates(self, hosts: Hosts) -> Numbers:
-        return self._random.standard_exponential(len(hosts))
+        return self._random.standard_exponential(hosts.size)
 
 
 class StableDraw(Draw):
@@ -81,7 +81,7 @@ class StableDraw(Draw):
 
 def _first(hosts: Hosts, keys: Numbers, need: int) -> list[int]:
     """The hosts with the smallest keys, in their order."""
-    if need < len(hosts):
+    if need < hosts.size:
         best = keys.argpartition(need)[:need]
         hosts, keys = hosts[best], keys[best]
     order: list[int] = hosts[keys.argsort()].tolist()

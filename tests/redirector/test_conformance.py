@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mm_lib.cache.schema import MirrorlistCache
+from mm_redirector.address import parse
 from mm_redirector.index import Index, build
 from mm_redirector.query import Refusal
 from mm_redirector.settings import BALANCED, CLASSIC
@@ -406,7 +406,7 @@ def test_d14_an_address_is_looked_up_once_per_length_of_prefix_and_not_per_netbl
     blocks = {f"10.{n // 256}.{n % 256}.0/24": mask(SWEDE) for n in range(5000)}
     index = build(world(netblock_hosts=blocks), BALANCED)
     assert len(index.netblocks._tables[4]) == 1
-    assert [claim.netblock for claim in index.netblocks.matches(ip_address("10.3.7.9"))] == ["10.3.7.0/24"]
+    assert [claim.netblock for claim in index.netblocks.matches(parse("10.3.7.9"))] == ["10.3.7.0/24"]
 
 
 def test_every_defect_is_named_by_a_test() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
 
 import pytest
 
+from mm_redirector.address import parse
 from mm_redirector.index import Claim, build
 from mm_redirector.location import NOWHERE, ClientLocation, locate, parse
 from mm_redirector.query import Reason, Refusal
@@ -22,7 +22,7 @@ def located(address: str) -> ClientLocation:
 
 
 def test_the_country_comes_from_the_database_and_the_continent_from_the_cache() -> None:
-    assert located(IN_SWEDEN) == ClientLocation(IN_SWEDEN, ip_address(IN_SWEDEN), "SE", "EU", None, None, ())
+    assert located(IN_SWEDEN) == ClientLocation(IN_SWEDEN, parse(IN_SWEDEN), "SE", "EU", None, None, ())
 
 
 def test_the_most_specific_netblock_override_decides_the_country() -> None:
@@ -76,5 +76,5 @@ def test_an_odd_address_that_the_client_chose_is_refused() -> None:
 
 def test_a_country_without_continent_is_possible() -> None:
     assert locate(IN_SWEDEN, False, INDEX, replace(Atlas(), countries={IN_SWEDEN: "A1"})) == ClientLocation(
-        IN_SWEDEN, ip_address(IN_SWEDEN), "A1", "", None, None, ()
+        IN_SWEDEN, parse(IN_SWEDEN), "A1", "", None, None, ()
     )
