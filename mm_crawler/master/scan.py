@@ -12,11 +12,11 @@ from mm_crawler.master import deletion, sentinels
 from mm_crawler.master.deletion import DeletionPolicy
 from mm_crawler.master.diff import Changes, compare, memory
 from mm_crawler.master.history import Ageing
-from mm_crawler.master.important import Findings, collect
+from mm_crawler.master.important import Findings, collect, to_read
 from mm_crawler.master.known import KnownCategory, load_category, load_directories
 from mm_crawler.master.record import Recorded, record
 from mm_crawler.master.refusal import hold_back
-from mm_crawler.master.scanned import Excludes, ScannedDirectory, Source, join
+from mm_crawler.master.scanned import Excludes, ScannedDirectory, Source
 from mm_crawler.master.signatures import GnuPGKeyring
 from mm_crawler.master.source import open_source, parse_source
 from mm_lib.cli.common import Program
@@ -80,7 +80,7 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
 
 
 def _read_important(tree: Source, changes: Changes, keyring: Path | None, limit: int) -> Findings:
-    tree.prepare([join(order.path, name) for order in changes.orders for name in order.hashed + order.checksums], limit)
+    tree.prepare(list(to_read(changes.orders, signed=keyring is not None)), limit)
     with GnuPGKeyring(keyring) if keyring else nullcontext() as keys:
         return collect(tree.read, changes.orders, limit, changes.below_dists, keys)
 

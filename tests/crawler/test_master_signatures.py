@@ -11,10 +11,11 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from mm_crawler.master.command import master
+from mm_crawler.master.diff import ReadOrder
 from mm_crawler.master.formats import FormatError
-from mm_crawler.master.important import BadSignature, collect_one
+from mm_crawler.master.important import BadSignature, collect_one, to_read
 from mm_crawler.master.scan import Outcome
-from mm_crawler.master.scanned import Excludes, SourceError
+from mm_crawler.master.scanned import Excludes, ScannedFile, SourceError
 from mm_crawler.master.signatures import GnuPGKeyring
 from mm_crawler.master.walk import DirectoryTree
 from mm_lib.cli.common import Program
@@ -309,3 +310,10 @@ def test_one_file_without_signature_is_refused(top: Path, signer: Signer, keyrin
 def test_one_file_of_another_kind_is_none_to_read(top: Path) -> None:
     with pytest.raises(FormatError, match=r"a\.iso is no repomd\.xml"):
         collect_one(DirectoryTree(top, Excludes(())).read, "x/a.iso", LIMIT)
+
+
+def test_sources_that_fetch_files_fetch_their_signatures_too() -> None:
+    files = {name: ScannedFile(name, 1, 0) for name in ("repomd.xml", "repomd.xml.asc", "Release", "SHA256SUMS")}
+    order = ReadOrder("a", files, ("Release", "repomd.xml"), ("SHA256SUMS",))
+    assert list(to_read([order], signed=False)) == ["a/Release", "a/repomd.xml", "a/SHA256SUMS"]
+    assert list(to_read([order], signed=True)) == ["a/Release", "a/repomd.xml", "a/repomd.xml.asc", "a/SHA256SUMS"]
