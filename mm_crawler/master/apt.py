@@ -16,10 +16,11 @@ from mm_crawler.master.formats import (
     RELEASE,
     FormatError,
     Hashes,
-    signed_text,
+    signed_lines,
 )
 
-_MAX_BYTES = 32 << 20  # Debian's have 0.2 MB
+_MAX_BYTES = 8 << 20  # Debian's have 0.2 MB
+_MAX_LINES = 100_000  # and 3,000 lines
 _FIELDS = {"md5": "md5sum", "sha1": "sha1", "sha256": "sha256", "sha512": "sha512"}
 _HEX = re.compile(r"[0-9a-f]+")
 _INDEX = re.compile(r"(?:Packages|Sources)(?:\.\w+)?")
@@ -63,9 +64,10 @@ def parse_release(data: bytes) -> ReleaseFile:
     """A Release or InRelease file, its signature not looked at. Raises FormatError."""
     if len(data) > _MAX_BYTES:
         raise FormatError(f"it has {len(data)} bytes, more than any Release file needs")
-    text = signed_text(data.decode("utf-8", errors="replace"))
+    if (lines := data.count(b"\n")) > _MAX_LINES:
+        raise FormatError(f"it has {lines} lines, more than any Release file needs")
     try:
-        fields = Release(text.split("\n"))
+        fields = Release(list(signed_lines(data.decode("utf-8", errors="replace"))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # python-debian names no errors of its own
         raise FormatError(f"not a Release file: {error}") from None
     claims: dict[str, Claim] = {}

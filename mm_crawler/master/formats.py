@@ -6,7 +6,8 @@ APT's are in apt.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from io import StringIO
 
 from lxml import etree
 
@@ -20,6 +21,7 @@ LENGTHS: Mapping[str, int] = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128
 _KIND_OF_LENGTH = {length: kind for kind, length in LENGTHS.items()}
 _LATEST_TIME = 1 << 40  # far beyond any calendar, well inside a BIGINT
 _CHUNK = 1 << 16
+_MAX_LINES = 500_000  # of a checksum file
 _MAX_ELEMENTS = 100_000  # a real one has some hundred
 _MAX_DEPTH = 20
 _MAX_PIECES = 100  # of a timestamp's text
@@ -120,11 +122,13 @@ def _timestamp(text: str) -> int:
 def parse_checksums(filename: str, data: bytes) -> dict[str, Hashes]:
     """Name -> hashes, of each line that is one; signatures, comments and hashes of a wrong length are passed over.
 
-    Raises FormatError when it gives two different hashes of one kind for a file.
+    Raises FormatError when it gives two different hashes of one kind for a file, and when it is far too long.
     """
+    if (lines := data.count(b"\n")) > _MAX_LINES:
+        raise FormatError(f"it has {lines} lines, more than any checksum file needs")
     kind = _kind_of_file(filename)
     found: dict[str, Hashes] = {}
-    for line in signed_text(data.decode("utf-8", errors="replace")).split("\n"):
+    for line in signed_lines(data.decode("utf-8", errors="replace")):
         entry = _bsd(line.strip()) or _gnu(line.strip(), kind)
         if entry is None:
             continue
@@ -134,19 +138,22 @@ def parse_checksums(filename: str, data: bytes) -> dict[str, Hashes]:
     return found
 
 
-def signed_text(text: str) -> str:
-    """What a clearsigned text's signature covers (nobody vouches for the rest); any other text as it is."""
-    lines = text.split("\n")
-    if _SIGNED not in (line.rstrip() for line in lines):
-        return text
-    begin = next(number for number, line in enumerate(lines) if line.rstrip() == _SIGNED)
-    headers = next((number for number in range(begin, len(lines)) if not lines[number].strip()), len(lines))
-    covered = []
-    for line in lines[headers + 1 :]:
+def signed_lines(text: str) -> Iterator[str]:
+    """The lines that a clearsigned text's signature covers (nobody vouches for the rest); of another text, all."""
+    lines = StringIO(text)  # not a list: a hostile file may have a line for each byte
+    if not text.startswith(_SIGNED) and f"\n{_SIGNED}" not in text:
+        yield from lines
+        return
+    for line in lines:
+        if line.rstrip() == _SIGNED:
+            break
+    for line in lines:  # headers, up to an empty line
+        if not line.strip():
+            break
+    for line in lines:
         if line.startswith("-----BEGIN PGP "):
             break
-        covered.append(line.removeprefix("- "))
-    return "\n".join(covered) + "\n"
+        yield line.removeprefix("- ")
 
 
 def _kind_of_file(filename: str) -> str | None:

@@ -187,7 +187,10 @@ class _Collector:
                 self._findings.fail(order.path, name, problem)
 
     def _authentic(self, path: str, name: str, content: Content, others: Mapping[str, tuple[Content, bytes]]) -> bytes:
-        """The part of a file that is signed, all of it where nobody asks for signatures. Raises BadSignature."""
+        """The part of a file that is signed, all of it where nobody asks for signatures.
+
+        Raises BadSignature, and FileProblem when the file was replaced meanwhile.
+        """
         if self._keyring is None or name == SUMMARY:
             return content.data
         if name == INRELEASE:
@@ -198,7 +201,12 @@ class _Collector:
             if name == RELEASE and INRELEASE in others and _same_text(others[INRELEASE][1], content.data):
                 return content.data
             raise BadSignature(f"its signature {_DETACHED[name]} {problem}") from None
-        self._keyring.check_detached(content.data, signature.data)
+        try:
+            self._keyring.check_detached(content.data, signature.data)
+        except BadSignature:
+            if self._read(join(path, name), self._limit).hashes != content.hashes:
+                raise FileProblem("changed while its signature was read; the next scan reads it again") from None
+            raise
         return content.data
 
     def _take_one(self, path: str, name: str, content: Content, text: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
@@ -132,6 +133,29 @@ def test_two_kinds_of_hash_for_one_file_belong_together() -> None:
 def test_a_file_that_contradicts_itself_is_refused() -> None:
     with pytest.raises(FormatError, match="two sha256 hashes for x"):
         parse_checksums("CHECKSUM", f"SHA256 (x) = {A}\nSHA256 (x) = {'c' * 64}\n".encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a" * (8 << 20),
+        b"MD5 (" + b") = a" * (1 << 20),
+        b"-----BEGIN PGP SIGNED MESSAGE-----\n" * 20_000,
+        b"SHA256 (x) = " + b"a" * (8 << 20),
+    ],
+    ids=["line", "brackets", "armour", "hash"],
+)
+def test_a_gigantic_checksum_file_takes_little_memory_and_yields_nothing(text: bytes) -> None:
+    tracemalloc.start()
+    assert parse_checksums("CHECKSUM", text) == {}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * len(text)
+
+
+def test_a_checksum_file_with_a_line_for_each_byte_is_refused() -> None:
+    with pytest.raises(FormatError, match="8388608 lines, more than any checksum file needs"):
+        parse_checksums("CHECKSUM", b"\n" * (8 << 20))
 
 
 # -- reading

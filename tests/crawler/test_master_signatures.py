@@ -15,7 +15,7 @@ from mm_crawler.master.diff import ReadOrder
 from mm_crawler.master.formats import FormatError
 from mm_crawler.master.important import BadSignature, collect_one, to_read
 from mm_crawler.master.scan import Outcome
-from mm_crawler.master.scanned import Excludes, ScannedFile, SourceError
+from mm_crawler.master.scanned import Content, Excludes, ScannedFile, SourceError
 from mm_crawler.master.signatures import GnuPGKeyring
 from mm_crawler.master.walk import DirectoryTree
 from mm_lib.cli.common import Program
@@ -233,6 +233,25 @@ def test_a_missing_signature_is_named(program: Program, top: Path, signer: Signe
     publish(top, signer, repomd(100), None)
     (alarm,) = scan(program).alarms
     assert "refused, its signature repomd.xml.asc cannot be read: No such file" in alarm
+
+
+def test_metadata_that_is_replaced_while_its_signature_is_read_is_no_alarm(
+    top: Path, signer: Signer, keyring: Path
+) -> None:
+    publish(top, signer, repomd(100))
+    tree = DirectoryTree(top, Excludes(()))
+
+    def read(path: str, limit: int) -> Content:
+        if path.endswith(".asc"):
+            publish(top, signer, repomd(200))
+        return tree.read(path, limit)
+
+    with GnuPGKeyring(keyring) as keys:
+        findings = collect_one(read, f"{REPODATA}/repomd.xml", LIMIT, keys)
+    assert findings.refused == {} and findings.files == []
+    assert findings.problems == [
+        f"{REPODATA}/repomd.xml: changed while its signature was read; the next scan reads it again"
+    ]
 
 
 def test_good_metadata_beside_bad_is_published(program: Program, session: Session, top: Path, signer: Signer) -> None:
