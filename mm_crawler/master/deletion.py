@@ -29,7 +29,7 @@ def decide(changes: Changes, known: Collection[str], kept_before: int, policy: D
     """
     if not policy.force:
         _refuse_half_a_master(changes, kept_before, policy.max_share)
-    if not policy.delete:
+    if not policy.delete or not changes.vanished:
         return {}
     doomed = _whole_subtrees(changes.vanished, known)
     if not policy.force and len(doomed) > policy.max_share * changes.known:

@@ -13,6 +13,8 @@ from mm_lib.cli.common import Program, example, json_option, show
 from mm_lib.services import changes
 from mm_lib.services.changes import Plan
 
+_PUBLISHED = ("file", "netblock", "redirect", "repository")  # what the cache holds of it
+
 
 def actor() -> str:
     """Who runs mm-admin."""
@@ -39,7 +41,9 @@ def carry_out(program: Program, by: str | None, dry_run: bool, make: Callable[[S
     if dry_run:
         click.echo(f"Dry run: {_count(plan)}; nothing was changed.")
     elif event is not None:
-        click.echo(f"{_count(plan)}; `mm-admin undo {event}` takes it back. Publish it with `mm-admin cache build`.")
+        publish = any(change.kind in _PUBLISHED for change in plan.changes)
+        then = " Publish it with `mm-admin cache build`." if publish else ""
+        click.echo(f"{_count(plan)}; `mm-admin undo {event}` takes it back.{then}")
     return plan
 
 

@@ -114,6 +114,7 @@ def add_category(
     return category
 
 
+_SCAN_FIELDS = ("sentinels", "max_stale_days", "max_propagation_days", "max_vanished_share", "vanished")
 _NEEDS = {"present": "needs", "absent": "waits for the end of"}
 
 
@@ -210,7 +211,7 @@ def list_categories(session: Session) -> list[dict[str, Any]]:
         .outerjoin(directories, directories.c.category_id == Category.id)
         .order_by(Category.name)
     )
-    fields = ("id", "name", "topdir", "public", "admin_only", "source", "last_scanned_at")
+    fields = ("id", "name", "topdir", "public", "admin_only", "source", "last_scanned_at", *_SCAN_FIELDS)
     return [
         {"product": category.product.name, **_pick(category, fields), "directories": n or 0} for category, n in rows
     ]

@@ -92,6 +92,8 @@ def archive(
         directory = _in_archive(session, owner, repository)
         if directory is None:
             missing.append(_archived_paths(owner.topdir, repository)[0])
+        elif not repository.prefix and _has_nameless(session, directory, repository.arch_id):
+            plan.notes.append(f"{_label(repository)} stays: {directory.path} has one already")
         else:
             plan.changes.append(_move(repository, directory, where, owner))
     if missing:
@@ -107,6 +109,14 @@ def _in_archive(session: Session, owner: Category, repository: Repository) -> Di
         if directory := _directory(session, owner.id, path):
             return directory
     return None
+
+
+def _has_nameless(session: Session, directory: Directory, arch_id: int) -> bool:
+    """One repository without prefix says that there is an arch; a second one would say nothing."""
+    query = select(Repository.id).where(
+        Repository.directory_id == directory.id, Repository.arch_id == arch_id, Repository.prefix.is_(None)
+    )
+    return session.scalar(query) is not None
 
 
 def _archived_paths(topdir: str, repository: Repository) -> list[str]:

@@ -173,6 +173,15 @@ def test_what_is_archived_already_and_what_has_no_directory_is_left_alone(admin:
     assert admin.ok(*ARCHIVE) == ""
 
 
+def test_what_the_archives_scan_found_itself_is_not_doubled(admin: Admin) -> None:
+    archivable(admin)
+    path = "pub/archive/fedora/linux/development/44/x86_64/os"
+    with opened(admin) as session:
+        make.repository(session, session.scalars(select(Directory).where(Directory.path == path)).one(), None)
+    assert f"repository without prefix x86_64 stays: {path} has one already" in admin(*ARCHIVE).output
+    assert where(admin)["fedora-44"] == f"pub/archive/fedora/linux/{DEVEL}"
+
+
 def test_codecs_stay(admin: Admin) -> None:
     archivable(admin)
     with opened(admin) as session:
