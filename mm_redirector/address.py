@@ -59,3 +59,16 @@ def network_of(address: Address) -> Address:
     """The lowest address in the network of a client, by which it keeps its order of mirrors."""
     bits = NETWORK_BITS[address.version]
     return Address(address.version, address.number >> bits << bits)
+
+
+def network(text: str) -> tuple[int, int, int] | None:
+    """Version, number of the address, length of the prefix; a bare address is a network of one. None if it is none."""
+    base, slash, length = text.partition("/")
+    version = 6 if ":" in base else 4
+    most = 128 if version == 6 else 32
+    try:
+        number = int.from_bytes(inet_pton(AF_INET6 if version == 6 else AF_INET, base))
+        bits = int(length) if slash else most
+    except (OSError, ValueError):
+        return None
+    return (version, number, bits) if 0 <= bits <= most and (not slash or length.isdecimal()) else None

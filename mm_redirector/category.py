@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -11,16 +12,20 @@ from urllib.parse import quote
 import numpy as np
 
 from mm_lib.cache.schema import Absent, Category, Factors, FileDetail, Host
+from mm_lib.cache.table import Pause, unhurried
 from mm_redirector.query import LIST_PROTOCOLS, REDIRECT_PROTOCOLS, UNSAFE, Choice
 
 HOLE = b"\x01"  # stands in a host's contribution where the rest of the URL comes; no URL contains it
 
 _CUT = "\x02"
+_SPECIAL = re.compile(f'[&<>"]|{UNSAFE.pattern}')
 _URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~"
 
 
 def escape(text: str) -> str:
     """Safe as content and as a quoted attribute of an XML element."""
+    if not _SPECIAL.search(text):
+        return text
     safe = UNSAFE.sub("\ufffd", text)
     return safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
@@ -47,7 +52,12 @@ class CategoryIndex:
     """One category: its directories, and what its hosts contribute to answers."""
 
     def __init__(
-        self, category: Category, hosts: Sequence[Host], masks: Sequence[int], factors: frozenset[str]
+        self,
+        category: Category,
+        hosts: Sequence[Host],
+        masks: Sequence[int],
+        factors: frozenset[str],
+        pause: Pause = unhurried,
     ) -> None:
         self.name = category.name
         self.always_up_to_date = category.always_up_to_date
@@ -61,6 +71,7 @@ class CategoryIndex:
         self._urls = {number: _ordered(urls) for number, urls in category.urls.items() if 0 <= number < len(hosts)}
         self._protocols = frozenset(_protocol(url) for urls in self._urls.values() for url in urls)
         self._most = max((len(urls) for urls in self._urls.values()), default=0)
+        self._pause = pause
         self._views: dict[Choice, View] = {}
         self.hosts = self.view(Choice(None, None)).hosts
         self.view(Choice(frozenset(LIST_PROTOCOLS), 1))
@@ -68,6 +79,7 @@ class CategoryIndex:
         self._factors = category.factors
         self.weights = [weight(self.weighing(number), factors) for number in range(len(hosts))]
         self.inverse_weights = 1.0 / np.array(self.weights)
+        self._pause = unhurried  # from now on it works for a request that waits
 
     def weighing(self, number: int) -> Weighing:
         """What the host with this number is weighed by."""
@@ -112,6 +124,7 @@ class CategoryIndex:
         elements: list[tuple[bytes, ...]] = [()] * size
         elements4: list[tuple[bytes, ...]] = [()] * size
         for number, urls in self._urls.items():
+            self._pause()
             chosen = tuple(url for url in urls if _protocol(url) in (protocols or ()))[:limit]
             if chosen:
                 mask |= 1 << number

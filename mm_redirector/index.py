@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_lib.cache.schema import Host, MirrorlistCache
+from mm_lib.cache.table import Pause, unhurried
 from mm_redirector.category import CategoryIndex
 from mm_redirector.networks import NetblockTable
 from mm_redirector.query import UNSAFE
@@ -68,8 +69,11 @@ class Index:
         return self.unrestricted | self.accepting.get(country, 0)
 
 
-def build(cache: MirrorlistCache, policy: Policy = BALANCED) -> Index:
-    """Prepare a cache. It is not changed, but the index goes on using its containers."""
+def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhurried) -> Index:
+    """Prepare a cache. It is not changed, but the index goes on using its containers.
+
+    `pause` is called every few microseconds, so that whoever waits for the interpreter can have it now and then.
+    """
     hosts = cache.hosts
     embargo = {country.upper() for country in cache.embargoed_countries}
     embargoed = _mask(n for n, host in enumerate(hosts) if host.country.upper() in embargo)
@@ -81,7 +85,7 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED) -> Index:
     }
     continent_of = {country.upper(): continent for country, continent in cache.country_continents.items()}
     continents = _continents(countries, continent_of)
-    categories = [CategoryIndex(category, hosts, cache.masks, policy.factors) for category in cache.categories]
+    categories = [CategoryIndex(category, hosts, cache.masks, policy.factors, pause) for category in cache.categories]
     return Index(
         generated_at=cache.generated_at,
         generation=cache.generation,
@@ -100,8 +104,8 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED) -> Index:
         continent_of=continent_of,
         unrestricted=_mask(n for n, host in enumerate(hosts) if not host.allowed_countries),
         accepting=_by_country(hosts, lambda host: host.allowed_countries),
-        netblocks=NetblockTable({text: Claim(text, mask) for text, mask in cache.netblock_hosts.items()}),
-        netblock_countries=NetblockTable(cache.netblock_countries),
+        netblocks=NetblockTable({text: Claim(text, mask) for text, mask in cache.netblock_hosts.items()}, pause),
+        netblock_countries=NetblockTable(cache.netblock_countries, pause),
         asn_hosts=cache.asn_hosts,
         location_hosts=cache.location_hosts,
         embargoed=embargoed,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from errno import ENOENT
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from mm_lib.cache import codec, file
+from mm_lib.cache.table import unhurried
 from mm_redirector import index
 from mm_redirector.index import Index
 from mm_redirector.query import Reason, Refusal
@@ -23,6 +25,26 @@ logger = logging.getLogger(__name__)
 
 # The last ones: what preparing a cache can raise whose checksum is right but whose values are not.
 _UNUSABLE = (OSError, codec.CacheError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+
+
+WORK, REST = 0.001, 0.001  # seconds
+
+
+class Pauses:
+    """Lets requests have the interpreter while a cache is prepared.
+
+    A thread that works on keeps the others waiting for the interpreter's switch interval, 5 ms, again and again: at
+    a few thousand requests per second they would queue up. One that sleeps lets them in at once.
+    """
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __call__(self) -> None:
+        """Rest if it is time to."""
+        if time.perf_counter() - self._since > WORK:
+            time.sleep(REST)
+            self._since = time.perf_counter()
 
 
 class Store:
@@ -74,7 +96,9 @@ class Store:
             if again or seen != self._seen:
                 data = file.read(self._path)  # a failure here may pass: it is tried again at the next look
                 self._seen = seen
-                self._current = index.build(codec.decode(data), self._policy)
+                # At the first time nobody is served yet, so nobody waits for the interpreter.
+                pause = Pauses() if isinstance(self._current, Index) else unhurried
+                self._current = index.build(codec.decode(data, pause), self._policy, pause)
                 self._complained_about = None
                 self.reloads["taken"] += 1
                 _announce(self._current, self._path)

@@ -24,7 +24,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from mm_lib.cache.schema import SCHEMA_VERSION, Absent, Category, Factors, Host, MirrorlistCache
-from mm_lib.cache.table import DirectoryTable, FileTable, MaskTable, StringTable
+from mm_lib.cache.table import DirectoryTable, FileTable, MaskTable, Pause, StringTable, unhurried
 
 MAGIC = b"MMCACHE\n"
 _HEADER = struct.Struct("!8sHQ32s")  # magic, version, payload length, SHA-256 of version + length + payload
@@ -84,8 +84,11 @@ def seal(pickled: bytes, buffers: Sequence[bytes | memoryview]) -> bytes:
     return b"".join([header, *payload])  # the only copy: it is large
 
 
-def decode(data: bytes) -> MirrorlistCache:
-    """The cache that the bytes hold; raises a CacheError that says why not."""
+def decode(data: bytes, pause: Pause = unhurried) -> MirrorlistCache:
+    """The cache that the bytes hold; raises a CacheError that says why not.
+
+    `pause` is called every few microseconds, so that whoever waits for the interpreter can have it now and then.
+    """
     if not data.startswith(MAGIC[: len(data)]) or not data:
         raise NotACache("this is not a mirrorlist cache (wrong first bytes)")
     if len(data) < HEADER_SIZE:
@@ -101,7 +104,7 @@ def decode(data: bytes) -> MirrorlistCache:
         raise Truncated(f"{len(payload)} bytes of content where the header promises {length}")
     if _digest(version, [payload]) != digest:
         raise ChecksumMismatch("the checksum does not match the content")
-    return _from_plain(_load(payload))
+    return _from_plain(_load(payload), pause)
 
 
 def _digest(version: int, payload: Sequence[bytes | memoryview]) -> bytes:
@@ -152,11 +155,11 @@ def _plain_category(category: Category) -> dict[str, Any]:
     return plain
 
 
-def _from_plain(plain: Any) -> MirrorlistCache:
+def _from_plain(plain: Any, pause: Pause) -> MirrorlistCache:
     try:
         hosts = [Host._make(host) for host in plain["hosts"]]
-        masks = MaskTable(plain["masks"], len(hosts))
-        categories = [_category(category, len(masks)) for category in plain["categories"]]
+        masks = MaskTable(plain["masks"], len(hosts), pause)
+        categories = [_category(category, len(masks), pause) for category in plain["categories"]]
         cache = MirrorlistCache(**{**plain, "hosts": hosts, "masks": masks, "categories": categories})
         _check(cache)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
@@ -164,14 +167,16 @@ def _from_plain(plain: Any) -> MirrorlistCache:
     return cache
 
 
-def _category(plain: Any, masks: int) -> Category:
-    *names, positions = plain["directories"]
-    *files, ends, records = plain["files"]
+def _category(plain: Any, masks: int, pause: Pause) -> Category:
+    text, text_ends, slots, positions = plain["directories"]
+    names = StringTable(text, text_ends, slots, pause)
+    text, text_ends, slots, ends, records = plain["files"]
+    files = StringTable(text, text_ends, slots, pause)
     return Category(
         **{
             **plain,
-            "directories": DirectoryTable(StringTable(*names), positions, masks),
-            "files": FileTable(StringTable(*files), ends, records),
+            "directories": DirectoryTable(names, positions, masks, pause),
+            "files": FileTable(files, ends, records, pause),
             "factors": {host: Factors._make(values) for host, values in plain["factors"].items()},
             "absent": [Absent._make(values) for values in plain["absent"]],
         }

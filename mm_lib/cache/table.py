@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
 from mm_lib.cache.schema import FileDetail
@@ -17,9 +17,16 @@ from mm_lib.cache.schema import FileDetail
 Buffer = bytes | memoryview
 Buffers = tuple[Buffer, ...]
 
-_CHUNK = 1 << 16  # numbers that are checked in one go: other threads run in between
+_CHUNK = 1 << 14  # numbers that are checked in one go, in a third of a millisecond
 _VERSION = struct.Struct("<qqB")  # timestamp, size, which hashes follow
 _HASHES = (("md5", 16), ("sha1", 20), ("sha256", 32), ("sha512", 64))  # bit 0 to 3 of the flags; bytes
+
+
+Pause = Callable[[], None]
+
+
+def unhurried() -> None:
+    """A pause where nobody waits for the interpreter."""
 
 
 def pack_numbers(numbers: Iterable[int]) -> bytes:
@@ -39,19 +46,24 @@ def open_numbers(buffer: Buffer) -> Sequence[int]:
     return numbers
 
 
-def _largest(numbers: Sequence[int]) -> int:
-    return max((max(numbers[start : start + _CHUNK]) for start in range(0, len(numbers), _CHUNK)), default=0)
+def _largest(numbers: Sequence[int], pause: Pause) -> int:
+    largest = 0
+    for start in range(0, len(numbers), _CHUNK):
+        pause()
+        part = max(numbers[start : start + _CHUNK])
+        largest = max(largest, part)
+    return largest
 
 
 class StringTable:
     """Distinct strings, numbered from 0 in the order given; a hash table finds the number of one."""
 
-    def __init__(self, strings: Buffer, ends: Buffer, slots: Buffer) -> None:
+    def __init__(self, strings: Buffer, ends: Buffer, slots: Buffer, pause: Pause = unhurried) -> None:
         self._strings = memoryview(strings)
         self._ends = open_numbers(ends)
         self._slots = open_numbers(slots)
         self._last = len(self._slots) - 1
-        self._check()
+        self._check(pause)
 
     @staticmethod
     def pack(strings: Iterable[str]) -> Buffers:
@@ -72,13 +84,13 @@ class StringTable:
             slots[place] = number
         return b"".join(encoded), pack_numbers(ends), pack_numbers(slots)
 
-    def _check(self) -> None:
+    def _check(self, pause: Pause) -> None:
         size = len(self._slots)
         if not self._ends or self._ends[0] or self._ends[-1] != len(self._strings):
             raise ValueError("a table of names does not end where its text ends")
         if size & self._last or size < 2 or size < 2 * len(self):
             raise ValueError("a table of names has the wrong number of slots")
-        if _largest(self._slots) > len(self) or _largest(self._ends) > len(self._strings):
+        if _largest(self._slots, pause) > len(self) or _largest(self._ends, pause) > len(self._strings):
             raise ValueError("a table of names points behind its end")
         # A search ends at an empty slot, so there must be one.
         if not any(0 in self._slots[start : start + _CHUNK] for start in range(0, size, _CHUNK)):
@@ -107,10 +119,10 @@ class StringTable:
 class DirectoryTable(Mapping[str, int]):
     """Directory -> position of its mask."""
 
-    def __init__(self, names: StringTable, positions: Buffer, masks: int) -> None:
+    def __init__(self, names: StringTable, positions: Buffer, masks: int, pause: Pause = unhurried) -> None:
         self._names = names
         self._positions = open_numbers(positions)
-        if len(self._positions) != len(names) or (len(names) and _largest(self._positions) >= masks):
+        if len(self._positions) != len(names) or (len(names) and _largest(self._positions, pause) >= masks):
             raise ValueError("a directory names a mask that does not exist")
 
     @staticmethod
@@ -134,13 +146,14 @@ class DirectoryTable(Mapping[str, int]):
 class FileTable(Mapping[str, tuple[FileDetail, ...]]):
     """File -> its versions, newest first."""
 
-    def __init__(self, names: StringTable, ends: Buffer, records: Buffer) -> None:
+    def __init__(self, names: StringTable, ends: Buffer, records: Buffer, pause: Pause = unhurried) -> None:
         self._names = names
         self._ends = open_numbers(ends)
         self._records = memoryview(records)
         if len(self._ends) != len(names) + 1 or self._ends[-1] != len(self._records):
             raise ValueError("the table of files does not end where its records end")
         for number in range(len(names)):
+            pause()
             self._record(number)
 
     @staticmethod
@@ -202,7 +215,7 @@ def _versions(record: memoryview) -> Iterator[FileDetail]:
 class MaskTable(Sequence[int]):
     """Host sets as rows of equal width."""
 
-    def __init__(self, rows: Buffer, hosts: int) -> None:
+    def __init__(self, rows: Buffer, hosts: int, pause: Pause = unhurried) -> None:
         self.hosts = hosts
         self._rows = memoryview(rows)
         self._width = width_of(hosts)
@@ -210,7 +223,7 @@ class MaskTable(Sequence[int]):
         if rest:
             raise ValueError("the table of masks is cut off")
         # Only the last byte of a row can name a host that does not exist.
-        if _largest(self._rows[self._width - 1 :: self._width]) >> (hosts - 8 * (self._width - 1)):
+        if _largest(self._rows[self._width - 1 :: self._width], pause) >> (hosts - 8 * (self._width - 1)):
             raise ValueError("a mask names a host that does not exist")
 
     @staticmethod
