@@ -204,4 +204,4 @@ def test_a_file_that_changes_while_it_is_read_is_a_problem(
 
     monkeypatch.setattr(os, "read", read)
     with pytest.raises(FileProblem, match="changed while it was read"):
-        read_file(str(path), LIMIT)
+        read_file(str(path), 100)
