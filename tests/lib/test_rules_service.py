@@ -235,6 +235,15 @@ def test_the_category_of_a_path_is_that_of_the_longest_topdir(program: Program, 
     assert run(program, "explain", "pub/fedora/x").output.startswith("Error: Outer has no rules.")
 
 
+def test_expressions_are_shown_as_they_are_written(program: Program) -> None:
+    run(program, "load", "fedora")
+    pattern = r"atomic/(?P<version>\d+)"
+    listed = run(program, "list", "--category", "Fedora Linux").output
+    explained = run(program, "explain", "atomic/21", "--category", "Fedora Linux").output
+    for text in ("(?P<arch>[^/]+)/os", r"(?:test|stage)/(?P<version>[\w.-]+)", pattern):
+        assert text in listed and text in explained
+
+
 # -- mm-admin rules check
 
 
