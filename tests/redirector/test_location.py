@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mm_redirector.address import parse
+from mm_redirector.address import network, parse
 from mm_redirector.index import Claim, build
 from mm_redirector.location import NOWHERE, ClientLocation, locate, parse
 from mm_redirector.query import Reason, Refusal
@@ -78,3 +78,22 @@ def test_a_country_without_continent_is_possible() -> None:
     assert locate(IN_SWEDEN, False, INDEX, replace(Atlas(), countries={IN_SWEDEN: "A1"})) == ClientLocation(
         IN_SWEDEN, parse(IN_SWEDEN), "A1", "", None, None, ()
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10.0.0.0/8", (4, 10 << 24, 8)),
+        ("10.0.0.1", (4, (10 << 24) + 1, 32)),
+        ("2001:db8::/32", (6, 0x20010DB8 << 96, 32)),
+        ("::/0", (6, 0, 0)),
+        ("10.0.0.0/33", None),
+        ("10.0.0.0/-1", None),
+        ("10.0.0.0/ 8", None),
+        ("10.0.0.0/", None),
+        ("example.org/8", None),
+        ("", None),
+    ],
+)
+def test_a_network_is_an_address_with_a_length(text: str, expected: tuple[int, int, int] | None) -> None:
+    assert network(text) == expected

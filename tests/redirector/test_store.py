@@ -268,3 +268,20 @@ def test_requests_during_reloads_see_one_generation_each_and_none_is_lost(
         thread.join()
     assert failures == []
     assert min(served) > 0
+
+
+def test_a_first_load_does_not_rest_and_later_ones_do(
+    stores: Callable[..., Store], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only once requests are served does anybody wait for the interpreter."""
+    rests: list[float] = []
+    monkeypatch.setattr("mm_redirector.store.WORK", 0.0)
+    monkeypatch.setattr("mm_redirector.store.time.sleep", rests.append)
+    publish(path, 1)
+    store = stores(path)
+    assert rests == []
+    publish(path, 2)
+    store.poll()
+    assert generation(store) == 2
+    assert rests
+    assert store.reloads == {"taken": 2, "refused": 0}
