@@ -97,11 +97,15 @@ def archive(
         else:
             plan.changes.append(_move(repository, directory, where, owner))
     if missing:
-        raise NotInArchive(
-            f"{owner.name} has no directory {names(missing)}. Copy it there and scan the archive first "
-            f"(`mm-crawler master --category '{owner.name}'`). Nothing was changed."
-        )
+        raise _not_in_archive(owner, missing)
     return plan
+
+
+def _not_in_archive(owner: Category, missing: list[str]) -> NotInArchive:
+    return NotInArchive(
+        f"{owner.name} has no directory {names(missing)}. Copy it there and scan the archive first "
+        f"(`mm-crawler master --category '{owner.name}'`). Nothing was changed."
+    )
 
 
 def _in_archive(session: Session, owner: Category, repository: Repository) -> Directory | None:
