@@ -6,20 +6,19 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 import click
-from rich.console import Console
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from mm_crawler.master.deletion import TooManyVanished
-from mm_crawler.master.scan import NoSource, Options, Outcome, Progress, scan_category
-from mm_crawler.master.scanned import ScannedDirectory, SourceError
+from mm_crawler.master.progress import shown
+from mm_crawler.master.scan import NoSource, Options, Outcome, scan_category
+from mm_crawler.master.scanned import SourceError
 from mm_crawler.master.sentinels import MasterBusy
 from mm_lib.cli.common import Program, example
-from mm_lib.model.content import Category
+from mm_lib.model.content import Category, Directory
 from mm_lib.model.state import CrawlRun, RunKind
 from mm_lib.services.content import find_category
 from mm_lib.services.errors import ServiceError
@@ -51,13 +50,21 @@ _SUMMARY = (
 @click.option("--delete", is_flag=True, help="Forget directories that are gone from the master.")
 @click.option("--force", is_flag=True, help="Go on even when so many are gone that the master looks half there.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option(
+    "--listing",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    default="",
+    help="Scan one category from this file: what `rsync --list-only -r` printed in UTC, or a fullfiletimelist.",
+)
 @click.pass_context
 @example('mm-crawler master --category "Fedora Linux"')
-def master(ctx: click.Context, categories: tuple[str, ...], **flags: bool) -> None:
+def master(ctx: click.Context, categories: tuple[str, ...], listing: str, **flags: bool) -> None:
     """Scan the master trees: record directories, important files, versions and repositories."""
     # Each category is scanned by itself: one that fails leaves the others alone, and the exit code says so.
     program: Program = ctx.obj
-    options = Options(**flags)
+    if listing and len(categories) != 1:
+        raise click.UsageError("--listing is of one category: name it with --category.")
+    options = Options(listing=listing, **flags)
     names = _choose(program, categories)
     with _run(program, {"categories": list(names), **vars(options)}, options.dry_run) as counts:
         rows, failed = _scan_all(program, names, options)
@@ -84,7 +91,7 @@ def _scan_all(program: Program, names: Sequence[str], options: Options) -> tuple
     for name in names:
         started = datetime.now(UTC)
         try:
-            with _progress(name) as progress:
+            with shown(name, _known(program, name)) as progress:
                 outcome = scan_category(program, name, options, started, progress)
         except (NoSource, MasterBusy) as notice:
             click.echo(f"{name}: {notice}", err=True)
@@ -102,6 +109,13 @@ def _scan_all(program: Program, names: Sequence[str], options: Options) -> tuple
     return rows, failed
 
 
+def _known(program: Program, name: str) -> int:
+    """How many directories the category has so far."""
+    query = select(func.count(Directory.id)).join(Category, Category.id == Directory.category_id)
+    with program.reading() as session:
+        return session.scalar(query.where(Category.name == name)) or 0
+
+
 def _summary(counts: Mapping[str, int]) -> str:
     parts = [f"{counts[key]:,} {text}" for key, text in _SUMMARY if counts[key]]
     return f"{counts['directories']:,} directories: {', '.join(parts) or 'nothing new'}"
@@ -112,21 +126,6 @@ def _report_problems(name: str, outcome: Outcome) -> None:
         _log.warning("%s: %s", name, problem)
     if (more := len(outcome.problems) - _SHOWN_PROBLEMS) > 0:
         _log.warning("%s: and %d more problems", name, more)
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Progress]:
-    """Shows how far a scan is, when somebody looks on."""
-    console = Console(stderr=True)
-    seen = count(1)
-    with console.status(f"{name}: reading what is known") as status:
-
-        def step(directory: ScannedDirectory) -> None:
-            number = next(seen)
-            if number % 100 == 1:
-                status.update(f"{name}: {number:,} directories  {directory.path[-60:]}")
-
-        yield step
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from mm_crawler.master.signatures import GnuPGKeyring
 from mm_crawler.master.source import open_source, parse_source
 from mm_lib.cli.common import Program
 from mm_lib.services.errors import ServiceError
+from mm_lib.services.sources import listing_of
 from mm_lib.settings import CrawlerSettings
 
 Progress = Callable[[ScannedDirectory], None]
@@ -38,6 +39,7 @@ class Options:
     force: bool = False  # even when so many are gone that the master looks half there
     full: bool = False  # list every directory and read every important file, whatever is remembered
     dry_run: bool = False
+    listing: str = ""  # a file that is scanned in the source's place
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
     """
     with program.reading() as session:
         category = load_category(session, name)
-        if not category.source:
+        if not category.source and not options.listing:
             raise NoSource("skipped, it has no source")
-        source = parse_source(category.source)
+        source = parse_source(listing_of(category.source, options.listing) if options.listing else category.source)
         known = load_directories(session, category)
     settings = program.settings.crawler
-    trust_before = 0 if options.full else category.trust_before
+    trust_before = 0 if options.full or options.listing else category.trust_before
     with closing(open_source(source, settings)) as tree:
         sentinels.check(tree, category.sentinels)
         scanned = _watched(tree.directories(memory(known, trust_before)), progress)

@@ -176,6 +176,14 @@ def _problem(problem: dict[str, Any]) -> str:
     return f"{key}: {'unknown key' if kind == 'extra_forbidden' else problem['msg'].removeprefix('Value error, ')}"
 
 
+def listing_of(source: dict[str, Any], path: str) -> dict[str, Any]:
+    """The source that reads this file in the place of the source, whose files it lists."""
+    kept = {key: value for key, value in source.items() if key in ("excludes", "keyring", "prefix")}
+    listed = source.get("type") in (_LIST, _NAMES, "listing")
+    content = source.get("content", "") if listed else source.get("path") or source.get("url", "")
+    return {**kept, "type": "listing", "path": path, "content": content}
+
+
 def source_from(place: str, *, excludes: tuple[str, ...] = (), prefix: str = "", content: str = "") -> dict[str, Any]:
     """The source that an address or a path of this machine means. Raises InvalidValue."""
     value: dict[str, Any] = {"excludes": list(excludes)} | _place(place, prefix)

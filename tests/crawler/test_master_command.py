@@ -85,7 +85,7 @@ def test_a_category_that_fails_does_not_stop_the_others_and_gives_exit_code_1(
     result = run(program)
     assert result.exit_code == 1
     assert f"Error: Broken: {tmp_path}/gone cannot be listed: No such file or directory" in result.stderr
-    assert "Error: Wrong: source.type: Input should be 'directory'" in result.stderr
+    assert "Error: Wrong: source.type: must be one of 'directory', 'fullfiletimelist'," in result.stderr
     assert "Fedora Linux" in result.stdout
     row = session.scalars(select(CrawlRun)).one()
     assert (row.outcome, set(row.counts)) == ("failed", {"Broken", "Wrong", "Fedora Linux"})
