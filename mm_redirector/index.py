@@ -78,11 +78,7 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
     embargo = {country.upper() for country in cache.embargoed_countries}
     embargoed = _mask(n for n, host in enumerate(hosts) if host.country.upper() in embargo)
     public = _mask(n for n, host in enumerate(hosts) if not host.private)
-    countries = {
-        country: local
-        for country, mask in _by_country(hosts, _local_countries).items()
-        if (local := mask & public & ~embargoed)
-    }
+    countries = _countries(hosts, public & ~embargoed)
     continent_of = {country.upper(): continent for country, continent in cache.country_continents.items()}
     continents = _continents(countries, continent_of)
     categories = [CategoryIndex(category, hosts, cache.masks, policy.factors, pause) for category in cache.categories]
@@ -113,6 +109,12 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
         ipv6=_mask(n for n, host in enumerate(hosts) if host.ipv6),
         places=np.array([_place(host) for host in hosts]).reshape(-1, 3),
     )
+
+
+def _countries(hosts: Sequence[Host], served: int) -> dict[str, int]:
+    """Country -> those hosts of a mask that are local there; none without any."""
+    masks = _by_country(hosts, _local_countries)
+    return {country: local for country, mask in masks.items() if (local := mask & served)}
 
 
 def vector(latitude: float, longitude: float) -> Vector:
