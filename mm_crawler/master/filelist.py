@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
+from itertools import compress, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, NamedTuple
@@ -209,7 +209,7 @@ class ListTree:
         name = path.rpartition("/")[2]
         if above is None or is_transient(name) or self._excludes(path):
             return None
-        if name in _NO_NAMES:
+        if name in _NO_NAMES or join(parent(path), name) != path:
             self._complain(f"{path!a}: left out, it is not a path below the top")
             return None
         if not is_recordable(name) or len(name) > MAX_NAME:
@@ -332,8 +332,8 @@ def _runs(paths: list[str]) -> tuple[list[str], list[tuple[str, int, int]]]:
             current = directory
             starts.append((len(names), directory))
         names.append(name)
-    ends = [*(start for start, _ in starts[1:]), len(names)]
-    return names, [(directory, start, end) for (start, directory), end in zip(starts, ends, strict=True)]
+    starts.append((len(names), ""))
+    return names, [(directory, start, end) for (start, directory), (end, _) in pairwise(starts)]
 
 
 def _still_holds(block: _Block, remembered: Remembered) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm_lib.cache import codec
-from tests.bench import mmdb
+from tests.bench import master_list, mmdb
 from tests.bench.world import CONTINENT, address_plan, asn_prefixes, client_addresses, country_networks, world
 
 FORMAT = b"1"  # of the files that are written here; to be raised with every change
@@ -145,3 +145,11 @@ def _networks(entries: Iterable[tuple[str, int]]) -> Iterator[mmdb.Network]:
             yield mmdb.Network(number, int(length), record)
         else:
             yield mmdb.ipv4(int.from_bytes(socket.inet_aton(address), "big"), int(length), record)
+
+
+# A master
+
+
+def make_master() -> Path:
+    """A folder with the fullfiletimelist of a master as large as Fedora's, and what is read of its files."""
+    return _kept("master", [HERE / "master_list.py"], master_list.write)

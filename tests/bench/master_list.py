@@ -13,7 +13,9 @@ PACKAGES = 88  # in each directory of packages
 ARCHES = ("x86_64", "aarch64", "ppc64le", "s390x")
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 NOW = 1_760_000_000
-_REPOMD = '<repomd xmlns="http://linux.duke.edu/metadata/repo"><data type="primary"><timestamp>{}</timestamp></data></repomd>'
+_REPOMD = (
+    '<repomd xmlns="http://linux.duke.edu/metadata/repo"><data type="primary"><timestamp>{}</timestamp></data></repomd>'
+)
 
 
 def tree_paths() -> list[str]:
