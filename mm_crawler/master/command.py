@@ -53,18 +53,17 @@ _SUMMARY = (
 @click.option(
     "--listing",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
-    default="",
     help="Scan one category from this file: what `rsync --list-only -r` printed in UTC, or a fullfiletimelist.",
 )
 @click.pass_context
 @example('mm-crawler master --category "Fedora Linux"')
-def master(ctx: click.Context, categories: tuple[str, ...], listing: str, **flags: bool) -> None:
+def master(ctx: click.Context, categories: tuple[str, ...], listing: str | None, **flags: bool) -> None:
     """Scan the master trees: record directories, important files, versions and repositories."""
     # Each category is scanned by itself: one that fails leaves the others alone, and the exit code says so.
     program: Program = ctx.obj
     if listing and len(categories) != 1:
         raise click.UsageError("--listing is of one category: name it with --category.")
-    options = Options(listing=listing, **flags)
+    options = Options(listing=listing or "", **flags)
     names = _choose(program, categories)
     with _run(program, {"categories": list(names), **vars(options)}, options.dry_run) as counts:
         rows, failed = _scan_all(program, names, options)
