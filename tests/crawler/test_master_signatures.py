@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from mm_crawler.master.command import master
@@ -19,10 +19,23 @@ from mm_crawler.master.scanned import Content, Excludes, ScannedFile, SourceErro
 from mm_crawler.master.signatures import GnuPGKeyring
 from mm_crawler.master.walk import DirectoryTree
 from mm_lib.cli.common import Program
-from mm_lib.model.content import Directory, FileDetail, Repository
+from mm_lib.model.content import Category, Directory, FileDetail, Repository
 from mm_lib.model.state import CrawlRun
-from tests.crawler.master_tree import NOW, OLD, TOPDIR, add_category, make_program, put, repomd, scan, settle, sha256
+from tests.crawler.master_tree import (
+    LONG_AGO,
+    NOW,
+    OLD,
+    TOPDIR,
+    add_category,
+    make_program,
+    put,
+    repomd,
+    scan,
+    settle,
+    sha256,
+)
 from tests.crawler.openpgp import PAST, Signer
+from tests.master_servers import Rsyncd
 
 LIMIT = 1 << 20
 
@@ -305,6 +318,22 @@ def test_a_keyring_that_is_gone_fails_the_category(engine: Engine, top: Path) ->
     add_category(engine, top, keyring=str(top / "none.gpg"))
     with pytest.raises(SourceError, match=r"none.gpg cannot be read"):
         scan(make_program(engine))
+
+
+def test_signatures_are_fetched_from_an_rsync_server(
+    engine: Engine, session: Session, top: Path, signer: Signer, keyring: Path
+) -> None:
+    add_category(engine, top)
+    program = make_program(engine)
+    with Rsyncd(top) as server:
+        with program.transaction() as changing:
+            source = {"type": "rsync", "url": server.url, "keyring": str(keyring)}
+            changing.execute(update(Category).values(source=source, updated_at=LONG_AGO))
+        publish(top, signer, repomd(100))
+        assert scan(program).alarms == ()
+        publish(top, signer, repomd(200), "stranger", OLD + 60)
+        assert len(later(program, 1).alarms) == 1
+    assert published(session) == [sha256(repomd(100))]
 
 
 # -- one file
