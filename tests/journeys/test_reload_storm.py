@@ -28,7 +28,7 @@ def cache(generation: int) -> MirrorlistCache:
         generation=generation,
         hosts=hosts,
         masks=[(1 << 20) - 1],
-        categories=[Category("Fedora", "pub", urls, directories, {"pub/repodata": {"repomd.xml": (detail,)}})],
+        categories=[Category("Fedora", "pub", urls, directories, {"pub/repodata/repomd.xml": (detail,)})],
         repositories={("fedora-44", "x86_64"): (0, "pub")},
         country_continents={"DE": "EU"},
     )

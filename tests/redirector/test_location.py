@@ -8,7 +8,7 @@ import pytest
 
 from mm_redirector.address import network, parse
 from mm_redirector.index import Claim, build
-from mm_redirector.location import NOWHERE, ClientLocation, locate, parse
+from mm_redirector.location import NOWHERE, ClientLocation, locate
 from mm_redirector.query import Reason, Refusal
 from tests.redirector.world import CAMPUS, IN_SWEDEN, LAB, Atlas, mask, world
 
