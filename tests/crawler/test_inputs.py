@@ -61,7 +61,8 @@ def test_only_active_public_hosts_with_urls_and_something_to_find_out_are_crawle
     world.host("good", url("good"))
     world.host("private", url("private")).private = True
     for state in (State.OWNER_DISABLED, State.ADMIN_DISABLED, State.AUTO_DISABLED):
-        world.host(state.value, url(state.value)).state = state
+        host = world.host(state.value, url(state.value))
+        host.state, host.state_reason, host.state_by = state, "test", "test"
     world.host("no-url")
     world.host("always", url("always"), always=True)
     session.flush()
@@ -73,6 +74,7 @@ def test_hosts_of_a_site_that_takes_no_part_are_not_crawled(session: Session, st
     world = World(session)
     world.host("mirror", "http://m.example/fedora")
     world.site.state, world.site.private = state, private
+    world.site.state_reason = world.site.state_by = "test"
     session.flush()
     assert inputs.read(session).mirrors == ()
 
