@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from mm_crawler.master import apt
 from mm_crawler.master.formats import REPOMD, SUMMARY, is_checksum_file, is_important
@@ -166,7 +167,8 @@ def _newest(files: Files) -> list[ScannedFile]:
 
 
 def _many_of_a_kind(names: Sequence[str]) -> bool:
-    return any(sum([name.endswith(ending) for name in names]) > FEW_OF_A_KIND for ending in _ENDINGS)
+    kinds = ((name for name in names if name.endswith(ending)) for ending in _ENDINGS)
+    return any(next(islice(kind, FEW_OF_A_KIND, None), "") for kind in kinds)  # there is one more than few
 
 
 def pack(sample: Sample) -> str:
