@@ -35,7 +35,6 @@ class Reason(Enum):
     INVALID_PATH = "there is no such directory"
     NO_DETAILS = "nothing is known by which a client could verify the file"
     BAD_ADDRESS = "ip= is not an IP address"
-    NO_MIRROR = "no mirror has it"
     FORBIDDEN = "the client may not ask this"
     TOO_OFTEN = "this was asked too often"
     NOT_READY = "there is no mirrorlist cache"

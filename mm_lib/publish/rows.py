@@ -234,32 +234,6 @@ _RETURNS = (
     .where(HealthChange.at > _OUTAGES.c.at, HealthChange.health.in_((Health.ACTIVE, Health.PROBATION)))
     .group_by(HealthChange.host_category_id)
 )
-_CARRIED = (
-    select(
-        HostCategory.id,
-        HostCategory.host_id,
-        HostCategory.category_id,
-        HostCategory.always_up_to_date,
-        HostCategoryState.up_to_date,
-        HostCategoryHealth.health,
-        HostCategory.created_at,
-    )
-    .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
-    .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
-    .order_by(HostCategory.id)
-)
-_OUTAGES = (
-    select(HealthChange.host_category_id, func.max(HealthChange.at).label("at"))
-    .where(HealthChange.health == Health.QUARANTINED)
-    .group_by(HealthChange.host_category_id)
-    .subquery()
-)
-_RETURNS = (
-    select(HealthChange.host_category_id, func.min(HealthChange.at))
-    .join(_OUTAGES, HealthChange.host_category_id == _OUTAGES.c.host_category_id)
-    .where(HealthChange.at > _OUTAGES.c.at, HealthChange.health.in_((Health.ACTIVE, Health.PROBATION)))
-    .group_by(HealthChange.host_category_id)
-)
 _URLS = (
     select(HostCategoryUrl.host_category_id, HostCategoryUrl.url)
     .where(HostCategoryUrl.private.is_(False))
