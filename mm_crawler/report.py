@@ -115,6 +115,15 @@ class CrawlInput:
 # ---------------------------------------------------------------- what is asked
 
 
+class Tier(StrEnum):
+    """How much of a mirror a crawl looks at."""
+
+    CANARY = "canary"  # is it there at all?
+    METADATA = "metadata"  # important files by hash, of repositories that changed on the master
+    INCREMENTAL = "incremental"  # what changed on the master or was not up to date, and a sample of the rest
+    FULL = "full"  # everything
+
+
 class How(StrEnum):
     """How a file is asked for."""
 
@@ -158,6 +167,7 @@ class CategoryTask(NamedTuple):
     host_category_id: int
     urls: tuple[str, ...]
     plan: CategoryPlan
+    tier: Tier = Tier.FULL
 
 
 @dataclass(frozen=True, slots=True)
