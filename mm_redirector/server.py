@@ -77,6 +77,7 @@ def serve(settings: Settings) -> None:
     log.configure(settings.log)
     address = resolve(settings.redirector)
     _allow_many_connections()
+    _answer_in_batches()
     # numpy would start threads for work on large matrices, which there is none of.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if settings.redirector.server == "granian":
@@ -112,6 +113,16 @@ def _allow_many_connections() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # a sandbox may forbid the call; systemd's LimitNOFILE has set both then
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _answer_in_batches() -> None:
+    """Let no thread that wakes up interrupt another on the same core; workers inherit this.
+
+    The thread that reads requests would interrupt the one that answers them at every request and every answer, which
+    costs more than the rest of its work. A core that is idle runs it at once, as before.
+    """
+    with suppress(OSError, AttributeError):  # systemd's sandbox forbids the call; the unit has CPUSchedulingPolicy
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 @contextmanager
