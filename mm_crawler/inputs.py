@@ -19,6 +19,7 @@ from mm_crawler.report import (
     MirrorCategory,
     MirrorUrl,
 )
+from mm_crawler.selection import EVERYTHING, Selection
 from mm_lib.model.base import State
 from mm_lib.model.content import Category, Directory, FileDetail, Repository
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
@@ -26,8 +27,9 @@ from mm_lib.model.sites import Site
 from mm_lib.services.errors import NotFound
 
 
-def read(session: Session, categories: Sequence[str] = (), hosts: Sequence[str] = ()) -> CrawlInput:
-    """Everything, or only the named categories and hosts. Raises NotFound for a name that is not there."""
+def read(session: Session, selection: Selection = EVERYTHING) -> CrawlInput:
+    """What the selection is about. Raises NotFound for a name that is not there."""
+    categories, hosts = selection.categories, selection.hosts
     _refuse_unknown_categories(session, categories)
     mirrors = _mirrors(session, categories, hosts)
     missing = sorted(set(hosts) - {mirror.name for mirror in mirrors})

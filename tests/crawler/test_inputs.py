@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from mm_crawler import inputs
 from mm_crawler.report import MirrorUrl, SampleFile
+from mm_crawler.selection import Selection
 from mm_lib.model.base import State
 from mm_lib.services.errors import NotFound
 from tests.crawler.builders import NEW, OLD, TOPDIR, World
@@ -85,15 +86,17 @@ def test_categories_and_hosts_can_be_chosen_by_name(session: Session) -> None:
     both = world.host("both", "http://both.example/fedora")
     world.carry(both, "http://both.example/epel", category=epel)
     world.host("fedora-only", "http://f.example/fedora")
-    read = inputs.read(session, categories=["EPEL"])
+    read = inputs.read(session, Selection(categories=("EPEL",)))
     assert [(mirror.name, len(mirror.categories)) for mirror in read.mirrors] == [("both", 1)]
     assert [category.name for category in read.categories.values()] == ["EPEL"]
-    assert [mirror.name for mirror in inputs.read(session, hosts=["fedora-only"]).mirrors] == ["fedora-only"]
+    assert [mirror.name for mirror in inputs.read(session, Selection(hosts=("fedora-only",))).mirrors] == [
+        "fedora-only"
+    ]
 
 
 def test_a_name_that_is_not_there_is_refused_with_a_message(session: Session) -> None:
     World(session).host("mirror", "http://m.example/fedora")
     with pytest.raises(NotFound, match=r"no category Ubuntu\. There are: Fedora Linux"):
-        inputs.read(session, categories=["Ubuntu"])
+        inputs.read(session, Selection(categories=("Ubuntu",)))
     with pytest.raises(NotFound, match="No host to crawl is named nobody"):
-        inputs.read(session, hosts=["nobody", "mirror"])
+        inputs.read(session, Selection(hosts=("nobody", "mirror")))

@@ -1,0 +1,248 @@
+"""One crawl, wired: inputs -> plan -> engine -> policy -> record. The command and a worker's job both call crawl()."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import SystemRandom
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mm_crawler import engine, inputs, plan, policy, record
+from mm_crawler.curl import CurlClient, CurlOptions
+from mm_crawler.engine import Limits
+from mm_crawler.fetch.base import Fetcher
+from mm_crawler.fetch.http import HttpFetcher
+from mm_crawler.report import CategoryReport, HostDecision, HostReport, HostTask, Tier
+from mm_crawler.selection import Selection
+from mm_lib.cli.common import Program
+from mm_lib.settings import CrawlerSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Options(NamedTuple):
+    """How a crawl runs, where it does not run as the settings say."""
+
+    dry_run: bool = False  # ask and decide, but keep nothing
+    timeout: float | None = None  # seconds, for the run
+    host_timeout: float | None = None  # seconds, for one host
+
+
+AS_SET = Options()
+
+
+class Teller(Protocol):
+    """Is told about each host as soon as its result is kept."""
+
+    def begin(self, hosts: int) -> None:
+        """So many hosts will be asked."""
+
+    def tell(self, report: HostReport, decision: HostDecision | None) -> None:
+        """What was found and what follows; None: it could not be kept, or the host is gone."""
+
+
+class Silent:
+    """Is told and says nothing."""
+
+    def begin(self, hosts: int) -> None:
+        """Nothing."""
+
+    def tell(self, report: HostReport, decision: HostDecision | None) -> None:
+        """Nothing."""
+
+
+@dataclass
+class CrawlSummary:
+    """How a crawl ended: a row per host and category, counts, and what went wrong with the crawl itself."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    outcome: str = "nothing to ask"
+    timed_out: bool = False
+    problem: str = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Somebody stopped it by a signal; what was found until then is kept."""
+        return self.outcome == "interrupted"
+
+
+def crawl(
+    program: Program,
+    selection: Selection,
+    tier: Tier = Tier.FULL,
+    options: Options = AS_SET,
+    teller: Teller | None = None,
+) -> CrawlSummary:
+    """Ask the selected hosts for their categories and keep what was found, host by host.
+
+    Raises NotFound for a name that does not exist. Everything that goes wrong with a host is part of what was found.
+    """
+    with program.reading() as session:
+        tasks = plan.make_tasks(inputs.read(session, selection), SystemRandom())
+    if not tasks:
+        return CrawlSummary()
+    arguments = {"tier": tier.value, "categories": list(selection.categories), "hosts": list(selection.hosts)}
+    keeper = DryRun(program) if options.dry_run else Keeper(program, arguments)
+    return _Crawl(tasks, keeper, program.settings.crawler, options, teller or Silent()).run()
+
+
+def make_limits(settings: CrawlerSettings, options: Options) -> Limits:
+    """The settings, as the engine wants them."""
+    return Limits(
+        hosts=settings.hosts,
+        connections=settings.connections,
+        connections_per_host=settings.connections_per_host,
+        host_timeout=options.host_timeout or settings.host_timeout,
+        total_timeout=options.timeout or settings.total_timeout,
+        max_metadata_bytes=settings.max_metadata_bytes,
+        max_stale_seconds=int(settings.max_stale_days * 86400),
+    )
+
+
+def fetchers(client: CurlClient, settings: CrawlerSettings) -> Callable[[], Fetcher]:
+    """Makes what asks one mirror."""
+    rng = SystemRandom()
+    return lambda: HttpFetcher(client, settings.tries, rng)
+
+
+class DryRun:
+    """Decides about each host and keeps nothing."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._fail_hosts_after = program.settings.crawler.fail_hosts_after
+
+    def keep(self, report: HostReport) -> HostDecision | None:
+        """What would follow; None when the host is gone."""
+        with self._program.reading() as session:
+            past = record.read_past(session, report.host_id)
+            return policy.decide(report, past, self._fail_hosts_after) if past else None
+
+    def close(self, outcome: str, counts: dict[str, int]) -> None:
+        """Nothing was opened."""
+
+
+class Keeper(DryRun):
+    """Decides about each host and records it, in one transaction per host."""
+
+    def __init__(self, program: Program, arguments: dict[str, Any]) -> None:
+        super().__init__(program)
+        with program.transaction() as session:
+            self._run_id = record.open_run(session, arguments, datetime.now(UTC))
+
+    def keep(self, report: HostReport) -> HostDecision | None:
+        """What follows; None when the host is gone."""
+        with self._program.transaction() as session:
+            past = record.read_past(session, report.host_id)
+            if past is None:
+                return None
+            decision = policy.decide(report, past, self._fail_hosts_after)
+            record.store(session, self._run_id, report, decision)
+            return decision
+
+    def close(self, outcome: str, counts: dict[str, int]) -> None:
+        """Note how the run ended."""
+        with self._program.transaction() as session:
+            record.close_run(session, self._run_id, outcome, counts, datetime.now(UTC))
+
+
+class _Crawl:
+    """One run: asks all hosts, keeps each report as it comes, counts, and remembers what the table shows."""
+
+    def __init__(
+        self,
+        tasks: Sequence[HostTask],
+        keeper: DryRun,
+        settings: CrawlerSettings,
+        options: Options,
+        teller: Teller,
+    ) -> None:
+        self._summary = CrawlSummary()
+        self._tasks = tasks
+        self._keeper = keeper
+        self._settings = settings
+        self._limits = make_limits(settings, options)
+        self._teller = teller
+        self._lost: list[str] = []
+        self._categories = {
+            category.host_category_id: category.plan.category.name for task in tasks for category in task.categories
+        }
+
+    def run(self) -> CrawlSummary:
+        """Until all hosts were asked, time is over, or somebody stops us: what was found until then is kept."""
+        summary, started = self._summary, monotonic()
+        summary.outcome = "interrupted"
+        self._teller.begin(len(self._tasks))
+        try:
+            asyncio.run(self._ask_all())
+            summary.timed_out = monotonic() - started >= self._limits.total_timeout
+            summary.outcome = "timed out" if summary.timed_out else "done"
+        except asyncio.CancelledError:
+            summary.problem = "Stopped by a signal; what was found until then is kept."
+        finally:
+            self._keeper.close(summary.outcome, dict(summary.counts))
+        if self._lost:
+            summary.problem = f"What was found on {', '.join(self._lost)} could not be kept; the log says why."
+        elif summary.timed_out:
+            summary.problem = f"Time ran out after {self._limits.total_timeout:.0f} s; not every mirror was asked."
+        return summary
+
+    async def _ask_all(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        if threading.current_thread() is threading.main_thread():  # a worker's job runs in a thread of its own
+            loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        options = CurlOptions(
+            self._settings.user_agent,
+            self._settings.connect_timeout,
+            self._settings.request_timeout,
+            self._limits.connections,
+            self._settings.ca_file,
+        )
+        async with CurlClient(options) as client:
+            reports = engine.crawl(self._tasks, fetchers(client, self._settings), self._limits)
+            async with aclosing(reports):
+                async for report in reports:
+                    # In a thread: a database that makes us wait must not make mirrors look slow.
+                    self._teller.tell(report, await asyncio.to_thread(self._keep, report))
+
+    def _keep(self, report: HostReport) -> HostDecision | None:
+        self._summary.counts["hosts"] += 1
+        decision = None
+        try:
+            decision = self._keeper.keep(report)
+        except SQLAlchemyError:  # one host's result is lost, the others' must not be
+            logger.exception("what was found on %s could not be kept", report.name)
+            self._lost.append(report.name)
+        decided = {each.host_category_id: each for each in decision.categories} if decision else {}
+        for category in report.categories:
+            self._count(category)
+            of = decided.get(category.host_category_id)
+            self._summary.rows.append(
+                {
+                    "host": report.name,
+                    "category": self._categories[category.host_category_id],
+                    "outcome": category.outcome.value,
+                    "health": of.health.value if of else "",
+                    **category.counts,
+                    "requests": category.requests,
+                    "seconds": round(category.seconds, 1),
+                    "result": of.reason if of else "not kept",
+                }
+            )
+        return decision
+
+    def _count(self, category: CategoryReport) -> None:
+        self._summary.counts[category.outcome.value] += 1
+        self._summary.counts["requests"] += category.requests
