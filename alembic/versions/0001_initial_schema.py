@@ -730,6 +730,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("requests", sa.Integer(), nullable=False),
+        sa.Column("log", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("counts", sa.JSON(), nullable=False),
@@ -1009,12 +1010,102 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_repository_mirror_state_file_detail_id"), ["file_detail_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_repository_mirror_state_repository_id"), ["repository_id"], unique=False)
 
+    op.create_table(
+        "webhook",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=True),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("kinds", sa.JSON(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.CheckConstraint("trim(url) <> '' AND trim(url) = url", name=op.f("ck_webhook_url_not_blank")),
+        sa.CheckConstraint(
+            "url = '' OR url LIKE 'https://_%' OR url LIKE 'http://_%'", name=op.f("ck_webhook_url_scheme")
+        ),
+        sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_webhook_site_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook")),
+        sa.UniqueConstraint("site_id", "url", name=op.f("uq_webhook_site_id_url")),
+    )
+    with op.batch_alter_table("webhook", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_webhook_site_id"), ["site_id"], unique=False)
+
+    op.create_table(
+        "event",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False),
+        sa.Column("kind", sa.String(length=64), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=True),
+        sa.Column("host_id", sa.Integer(), nullable=True),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("dedupe_key", sa.String(length=255), nullable=True),
+        sa.Column("held", sa.Boolean(), nullable=False),
+        sa.Column("spread_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("trim(kind) <> '' AND trim(kind) = kind", name=op.f("ck_event_kind_not_blank")),
+        sa.ForeignKeyConstraint(["host_id"], ["host.id"], name=op.f("fk_event_host_id"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_event_site_id"), ondelete="SET NULL"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
+        sa.UniqueConstraint("dedupe_key", name=op.f("uq_event_dedupe_key")),
+    )
+    with op.batch_alter_table("event", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_event_at"), ["at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_event_held"), ["held"], unique=False)
+        batch_op.create_index(batch_op.f("ix_event_host_id_kind_at"), ["host_id", "kind", "at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_event_site_id"), ["site_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_event_spread_at"), ["spread_at"], unique=False)
+
+    op.create_table(
+        "delivery",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("event_id", sa.Integer(), nullable=False),
+        sa.Column(
+            "channel",
+            sa.Enum("mail", "webhook", "amqp", name="channel", native_enum=False, create_constraint=True, length=32),
+            nullable=False,
+        ),
+        sa.Column("target", sa.String(length=255), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum("waiting", "delivered", "dead", name="state", native_enum=False, create_constraint=True, length=32),
+            nullable=False,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_error", sa.String(), nullable=False),
+        sa.CheckConstraint("attempts >= 0", name=op.f("ck_delivery_attempts_not_negative")),
+        sa.ForeignKeyConstraint(["event_id"], ["event.id"], name=op.f("fk_delivery_event_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
+        sa.UniqueConstraint("event_id", "channel", "target", name=op.f("uq_delivery_event_id_channel_target")),
+    )
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_delivery_state_next_try_at"), ["state", "next_try_at"], unique=False)
+
     # ### end Alembic commands ###
 
 
 def downgrade() -> None:
     """Take back."""
     # ### commands auto generated by Alembic - please adjust! ###
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_delivery_state_next_try_at"))
+
+    op.drop_table("delivery")
+    with op.batch_alter_table("event", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_event_spread_at"))
+        batch_op.drop_index(batch_op.f("ix_event_site_id"))
+        batch_op.drop_index(batch_op.f("ix_event_host_id_kind_at"))
+        batch_op.drop_index(batch_op.f("ix_event_held"))
+        batch_op.drop_index(batch_op.f("ix_event_at"))
+
+    op.drop_table("event")
+    with op.batch_alter_table("webhook", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_webhook_site_id"))
+
+    op.drop_table("webhook")
     with op.batch_alter_table("repository_mirror_state", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_repository_mirror_state_repository_id"))
         batch_op.drop_index(batch_op.f("ix_repository_mirror_state_file_detail_id"))

@@ -123,6 +123,7 @@ class CrawlResult(Base):
     started_at: Mapped[datetime]
     seconds: Mapped[float]
     requests: Mapped[int] = mapped_column(default=0)
+    log: Mapped[str] = mapped_column(default="", doc="name among the host's logs; empty: none was written")
     outcome: Mapped[str]
     reason: Mapped[str] = mapped_column(default="")
     counts: Mapped[dict[str, int]] = mapped_column(JSON, default=dict, doc="directories per verdict")
