@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
+from itertools import count
 from typing import Any, NamedTuple
 
 from mm_redirector import address, explain, location, lookup, query, render, selection
@@ -38,11 +39,13 @@ class Plan(NamedTuple):
 
     asked: MirrorQuery
     target: Target
-    sort: tuple[Any, ...] | None  # all that apportion() looks at but the client; None: too many for remembering
+    sort: int | None  # of questions for which the same hosts have claims; None: too many for remembering
 
 
+_COUNTER = count()
 MAX_PLANS = 4_096
-MAX_SHARES = 16_384  # about 20 MB
+MAX_SORTS = 1_024
+MAX_CLAIMS = 1_024  # about 15 MB
 
 
 class Application:
@@ -131,16 +134,17 @@ class Application:
         client = location.locate(claimed, asked.ip is not None, index, self._geo, coarsely=asked.stable)
         if isinstance(client, Refusal):
             return client
-        # Clients of one country and the same networks share what chance has no part in; and so do repositories that the
-        # same mirrors have.
+        # For clients of one country and the same networks the same hosts have claims, whatever directory they want.
         key = (sort, client.country, client.netblocks, client.asn if client.asn in index.asn_hosts else None)
-        shares = index.shares.get(key) if sort is not None else None
-        if shares is None:
-            shares = selection.apportion(target, client, asked, index, self._policy)
+        claims = index.claims.get(key) if sort is not None else None
+        if claims is None:
+            claims = selection.claims(target, client, asked, index, self._policy)
             if sort is not None:
-                _remember(index.shares, key, shares, MAX_SHARES)
-        order = selection.drawing(target, client, asked, index, policy=self._policy, random=draw)
-        return Decision(asked, client, selection.select(target, asked, shares, order), order, index, self._policy)
+                _remember(index.claims, key, claims, MAX_CLAIMS)
+        shares = selection.apportion(target, claims, asked, self._policy)
+        order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
+        selected = selection.select(target, asked, claims, shares, order)
+        return Decision(asked, client, selected, order, index, self._policy)
 
     def _entry(
         self,
@@ -259,7 +263,19 @@ def _understand(asked: MirrorQuery | Refusal, index: Index | Refusal) -> Plan | 
     if isinstance(target, Refusal):
         return target
     asked = lookup.settled(asked, target)
-    return Plan(asked, target, selection.sort_of(target, asked) if asked.path is None else None)
+    return Plan(asked, target, _sort(target, asked, index))
+
+
+def _sort(target: Target, asked: MirrorQuery, index: Index) -> int | None:
+    """The number of the question's sort; of directories there are too many for those that are bound to one."""
+    if asked.path is not None and selection.bound(target, asked):
+        return None
+    sort = selection.sort_of(target, asked)
+    number = index.sorts.get(sort)
+    if number is None:
+        number = next(_COUNTER)  # never used again, so that claims of a forgotten sort are nobody else's
+        _remember(index.sorts, sort, number, MAX_SORTS)
+    return number
 
 
 def _remember(known: dict[Any, Any], key: Any, value: Any, most: int) -> None:

@@ -62,7 +62,8 @@ class Index:
     places: NDArray[np.float64]  # where each host stands, on the unit sphere; NaN if that is not known
     remembered: dict[Any, Any] = field(default_factory=dict)  # what lookup.find has found before
     plans: dict[Any, Any] = field(default_factory=dict)  # what app.py has made of requests before
-    shares: dict[Any, Any] = field(default_factory=dict)  # and what was apportioned to the clients of a country
+    sorts: dict[Any, int] = field(default_factory=dict)  # sorts of questions, numbered
+    claims: dict[Any, Any] = field(default_factory=dict)  # who may serve the clients of a country, by sort
 
     def open_to(self, country: str) -> int:
         """The hosts that serve clients from a country."""

@@ -15,7 +15,7 @@ from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import GLOBAL, MirrorQuery
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Draw, Hosts, Nearness, Numbers, Random, StableDraw, seed, union
+from mm_redirector.shuffle import Draw, Hosts, Lots, Nearness, Numbers, Random, StableDraw, numbers, seed, union
 
 EARTH_RADIUS_KM = 6371.0
 MIN_NEARNESS = 0.05  # farther away than a few thousand kilometres, the distance says little
@@ -70,12 +70,20 @@ class Selection(NamedTuple):
     hosts: list[int]  # all of them, in the order of the answer
 
 
-class _Stage(NamedTuple):
+class Stage(NamedTuple):
     """Who has a claim, before hosts of earlier tiers are taken out."""
 
     kind: TierKind
     names: tuple[str, ...]
     hosts: int
+    telling: int = -1  # without any of these it is no tier of its own
+
+
+class Claims(NamedTuple):
+    """Who may serve the clients of one kind, and by which claim: all but the directory, chance and the place."""
+
+    stages: tuple[Stage, ...]
+    lots: Lots  # for drawing from all stages at once
 
 
 class Share(NamedTuple):
@@ -85,7 +93,8 @@ class Share(NamedTuple):
     names: tuple[str, ...]
     mask: int  # all with this claim
     fresh: int  # those whom no earlier tier has
-    need: int
+    number: int  # how many of them
+    cut: bool  # there are more
 
 
 _NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
@@ -93,42 +102,72 @@ _UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # ba
 _UNLIMITED = 1 << 30
 
 
-def apportion(target: Target, client: ClientLocation, query: MirrorQuery, index: Index, policy: Policy) -> list[Share]:
-    """Which tiers an answer has and how many hosts of each: all but chance. Of the client only its networks, country
-    and continent count.
+def claims(target: Target, client: ClientLocation, query: MirrorQuery, index: Index, policy: Policy) -> Claims:
+    """Who may serve such clients. Of the client only its networks, country and continent count; of the target only
+    its category, and more of it where the question is bound to its directory.
     """
     servable = -1
-    for _, passing in filters(target, target.category.view(query.choice), query, index):
-        servable &= passing
+    for reason, passing in filters(target, target.category.view(query.choice), query, index):
+        if reason is not Exclusion.NOT_UP_TO_DATE or bound(target, query):
+            servable &= passing
     allowed = servable & index.public & index.open_to(client.country)
     groups = query.locations if policy.location_groups else ()
+    stages = tuple(_stages(client, query, index, _Hosts(servable, allowed), groups))
+    return Claims(stages, _lots(stages, target.category.inverse_weights))
+
+
+def bound(target: Target, query: MirrorQuery) -> bool:
+    """Whether it depends on the directory who may serve it, beyond having it: these are remembered one by one."""
+    return bool(query.countries or query.locations or target.path in target.category.reserved)
+
+
+def _lots(stages: Iterable[Stage], inverse_weights: Numbers) -> Lots:
+    """How to draw from all stages at once: hosts of earlier ones first, each by the rules of its stage."""
+    rank = np.zeros(inverse_weights.size)
+    uniform = np.zeros(inverse_weights.size, np.bool_)
+    seen = 0
+    for number, (kind, _, mask, _) in enumerate(stages):
+        fresh = numbers(mask & ~seen)
+        rank[fresh] = number
+        uniform[fresh] = kind in _UNIFORM
+        seen |= mask
+    if not uniform.any():
+        return Lots(inverse_weights, rank)
+    return Lots(np.where(uniform, 1.0, inverse_weights), rank, uniform)
+
+
+def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy) -> list[Share]:
+    """Which tiers an answer has and how many hosts of each."""
+    carriers, minimum, most = target.carriers, policy.minimum_hosts, policy.max_hosts
     shares: list[Share] = []
     count = seen = 0
-    for kind, names, mask in _stages(client, query, index, _Hosts(servable, allowed), groups):
-        if kind is TierKind.GLOBAL and not policy.max_hosts and count >= policy.minimum_hosts:
+    for kind, names, claiming, telling in found.stages:
+        mask = claiming & carriers
+        # A country that was asked for is named though none of its hosts may serve the client.
+        if not mask & telling and kind is not TierKind.REQUESTED:
+            continue
+        if kind is TierKind.GLOBAL and not most and count >= minimum:
             break
         # What the client asked for by name it gets in full; else the list ends when it is long enough.
-        limit = policy.max_hosts if kind is not TierKind.REQUESTED else 0
-        need = max(limit, policy.minimum_hosts) - count if limit else _UNLIMITED
+        need = max(most, minimum) - count if most and kind is not TierKind.REQUESTED else _UNLIMITED
         if need <= 0:
             break
         fresh = mask & ~seen
         there = fresh.bit_count()
-        # Who is not drawn from a group may still stand in a country that was asked for: select() looks.
-        if there <= need or not groups:
+        # Who is not drawn from a group may still stand in a country that was asked for: _apart() looks.
+        if there <= need or not query.locations:
             seen |= mask
-        shares.append(Share(kind, names, mask, fresh, need))
-        count += min(there, need)
+        number = min(there, need)
+        shares.append(Share(kind, names, mask, fresh, number, number < there))
+        count += number
     return shares
 
 
 def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
-    """Questions of one sort are apportioned alike: all that apportion() looks at, but for the client."""
-    category = target.category
+    """For questions of one sort the same hosts have the same claims: all that claims() looks at, but for the client."""
     return (
-        category.name,
-        target.carriers,
-        category.reserved.get(target.path),
+        target.category.name,
+        (target.carriers, target.path) if bound(target, query) else None,
         query.choice,
         query.countries,
         query.avoided,
@@ -139,17 +178,34 @@ def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
     )
 
 
-def select(target: Target, query: MirrorQuery, shares: Iterable[Share], draw: Draw) -> Selection:
+def select(target: Target, query: MirrorQuery, found: Claims, shares: list[Share], draw: Draw) -> Selection:
     """Draw the hosts of every share, each in its order."""
+    view = target.category.view(query.choice)
+    if query.locations and any(share.kind is TierKind.LOCATION for share in shares):
+        return Selection(target, view, *_apart(shares, target.category.inverse_weights, draw))
+    everybody = wanted = start = 0
+    for _, _, _, fresh, number, _ in shares:
+        everybody |= fresh
+        wanted += number
+    hosts = draw.first(everybody, wanted, found.lots, ranked=len(shares) > 1)
+    tiers = []
+    for kind, names, mask, _, number, cut in shares:
+        tiers.append(Tier(kind, names, mask, hosts[start : start + number], cut))
+        start += number
+    return Selection(target, view, tiers, hosts)
+
+
+def _apart(shares: Iterable[Share], inverse_weights: Numbers, draw: Draw) -> tuple[list[Tier], list[int]]:
+    """Share by share: hosts that were not drawn from a location group may be in a later tier."""
     tiers: list[Tier] = []
     hosts: list[int] = []
-    for kind, names, mask, fresh, need in shares:
-        if query.locations and hosts:
-            fresh &= ~union(1 << host for host in hosts)  # noqa: PLW2901
-        drawn = draw.uniform(fresh, need) if kind in _UNIFORM else draw.weighted(fresh, need)
-        tiers.append(Tier(kind, names, mask, drawn, len(drawn) < fresh.bit_count()))
+    for kind, names, mask, fresh, number, _ in shares:
+        left = fresh & ~union(1 << host for host in hosts)
+        lots = _lots([Stage(kind, names, left)], inverse_weights)
+        drawn = draw.first(left, number, lots, ranked=False)
+        tiers.append(Tier(kind, names, mask, drawn, len(drawn) < left.bit_count()))
         hosts += drawn
-    return Selection(target, target.category.view(query.choice), tiers, hosts)
+    return tiers, hosts
 
 
 def filters(target: Target, view: View, query: MirrorQuery, index: Index) -> list[tuple[Exclusion, int]]:
@@ -169,17 +225,15 @@ def filters(target: Target, view: View, query: MirrorQuery, index: Index) -> lis
     return found
 
 
-def drawing(
-    target: Target, client: ClientLocation, query: MirrorQuery, index: Index, *, policy: Policy, random: Random
-) -> Draw:
+def drawing(client: ClientLocation, query: MirrorQuery, index: Index, *, policy: Policy, random: Random) -> Draw:
     """How the order is drawn: anew for each request, or the same for one network as long as the cache is the same."""
     nearness = None
     if client.place is not None and "nearness" in policy.factors:
         nearness = _nearness(client.place, index, policy.nearness_km)
     if query.stable:
         network = network_of(client.outer) if client.outer else ""
-        return StableDraw(seed(network, index.generation), target.category.inverse_weights, nearness)
-    return Draw(random, target.category.inverse_weights, nearness)
+        return StableDraw(seed(network, index.generation), len(index.hosts), nearness)
+    return Draw(random, nearness)
 
 
 def _nearness(client: Vector, index: Index, half_at_km: float) -> Nearness:
@@ -203,7 +257,7 @@ class _Hosts(NamedTuple):
 
 def _stages(
     client: ClientLocation, query: MirrorQuery, index: Index, hosts: _Hosts, groups: Sequence[str]
-) -> Iterator[_Stage]:
+) -> Iterator[Stage]:
     """The tiers in their order; whoever asks stops when it has enough."""
     if query.countries:
         requested = _requested(query.countries, hosts, index)
@@ -219,7 +273,7 @@ def _stages(
     yield from _by_place(client, hosts, index)
 
 
-def _requested(countries: Iterable[str], hosts: _Hosts, index: Index) -> _Stage | None:
+def _requested(countries: Iterable[str], hosts: _Hosts, index: Index) -> Stage | None:
     """The hosts of the countries that were asked for, or else of their neighbours on the same continents.
 
     Countries without any host count as not asked for. Those whose hosts all refuse the client's country do not:
@@ -232,39 +286,39 @@ def _requested(countries: Iterable[str], hosts: _Hosts, index: Index) -> _Stage 
         continents = sorted({index.continent_of[name] for name in capitals if name in index.continent_of})
         neighbours = [name for continent in continents for name in index.continents.get(continent, ())]
         found = _with_hosts(neighbours, public, index)
-    return _Stage(TierKind.REQUESTED, tuple(found), union(found.values()) & hosts.allowed) if found else None
+    return Stage(TierKind.REQUESTED, tuple(found), union(found.values()) & hosts.allowed) if found else None
 
 
-def _by_network(client: ClientLocation, hosts: _Hosts) -> Iterator[_Stage]:
+def _by_network(client: ClientLocation, hosts: _Hosts) -> Iterator[Stage]:
     """Hosts that claimed a netblock around the client; private ones and those for other countries as well."""
     for claim in client.netblocks:
         if found := claim.hosts & hosts.servable:
-            yield _Stage(TierKind.NETBLOCK, (claim.netblock,), found)
+            yield Stage(TierKind.NETBLOCK, (claim.netblock,), found)
 
 
-def _by_asn(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[_Stage]:
+def _by_asn(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[Stage]:
     """Hosts that claimed the client's autonomous system; again all of them."""
     if client.asn is not None and (found := index.asn_hosts.get(client.asn, 0) & hosts.servable):
-        yield _Stage(TierKind.ASN, (str(client.asn),), found)
+        yield Stage(TierKind.ASN, (str(client.asn),), found)
 
 
-def _by_group(groups: Iterable[str], hosts: _Hosts, index: Index) -> Iterator[_Stage]:
+def _by_group(groups: Iterable[str], hosts: _Hosts, index: Index) -> Iterator[Stage]:
     for group in groups:
         if found := index.location_hosts.get(group, 0) & hosts.allowed:
-            yield _Stage(TierKind.LOCATION, (group,), found)
+            yield Stage(TierKind.LOCATION, (group,), found)
 
 
-def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[_Stage]:
+def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[Stage]:
     """The client's country, the rest of its continent, all the world."""
     allowed = hosts.allowed
     own = index.countries.get(client.country, 0)
     if found := own & allowed:
-        yield _Stage(TierKind.COUNTRY, (client.country,), found)
+        yield Stage(TierKind.COUNTRY, (client.country,), found)
     found = index.continent_hosts.get(client.continent, 0) & allowed
     if found & ~own:
-        yield _Stage(TierKind.CONTINENT, (), found)
+        yield Stage(TierKind.CONTINENT, (), found, ~own)
     if allowed:
-        yield _Stage(TierKind.GLOBAL, (GLOBAL.lower(),), allowed)
+        yield Stage(TierKind.GLOBAL, (GLOBAL.lower(),), allowed)
 
 
 def countries_of(tier: Tier, index: Index, client: ClientLocation) -> tuple[str, ...]:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Random = np.random.Generator
 Numbers = NDArray[np.float64]  # one per host, by number
+Truths = NDArray[np.bool_]
 Hosts = NDArray[np.intp]  # numbers of hosts
 Nearness = Callable[[Hosts], Numbers]  # hosts -> factors in (0, 1]
 
@@ -28,34 +30,45 @@ def members(mask: int) -> list[int]:
 
 
 @lru_cache(maxsize=4096)
-def _numbers(mask: int) -> Hosts:
+def numbers(mask: int) -> Hosts:
     """The same for computing with them; not to be changed. Popular repositories share a few hundred masks."""
     octets = np.frombuffer(mask.to_bytes((mask.bit_length() + 7) // 8, "little"), np.uint8)
     return np.unpackbits(octets, bitorder="little").nonzero()[0]
 
 
+class Lots(NamedTuple):
+    """What the order of hosts depends on, but for chance and the client's place; each array has one entry per host."""
+
+    inverse: Numbers  # 1 / weight
+    rank: Numbers  # hosts with a lower one stand before those with a higher one
+    uniform: Truths | None = None  # of whom nearness does not count; None: it counts for all
+
+
 class Draw:
     """How hosts are put in order for one client: anew for each request."""
 
-    __slots__ = ("_inverse", "_random", "nearness")
+    __slots__ = ("_random", "nearness")
 
-    def __init__(self, random: Random, inverse_weights: Numbers, nearness: Nearness | None = None) -> None:
+    def __init__(self, random: Random, nearness: Nearness | None = None) -> None:
         self._random = random
-        self._inverse = inverse_weights
         self.nearness = nearness
 
-    def uniform(self, mask: int, need: int) -> list[int]:
-        """The hosts in an order that is like any other; at most `need`."""
-        hosts = _numbers(mask)
-        return _first(hosts, self._variates(hosts), need)
-
-    def weighted(self, mask: int, need: int) -> list[int]:
-        """At most `need` hosts of the mask, drawn by weight."""
-        hosts = _numbers(mask)
-        keys = self._variates(hosts) * self._inverse[hosts]
+    def first(self, mask: int, need: int, lots: Lots, *, ranked: bool = True) -> list[int]:
+        """At most `need` hosts of the mask, drawn by rank and weight; by weight alone where all have the same rank."""
+        hosts = numbers(mask)
+        keys = self._variates(hosts)
+        keys *= lots.inverse[hosts]
         if self.nearness is not None:
-            keys /= self.nearness(hosts)
-        return _first(hosts, keys, need)
+            factors = self.nearness(hosts)
+            keys /= factors if lots.uniform is None else np.where(lots.uniform[hosts], 1.0, factors)
+        if ranked:  # keys below 1, in the same order, so that ranks keep apart
+            keys /= keys + 1.0
+            keys += lots.rank[hosts]
+        if need < hosts.size:
+            best = keys.argpartition(need)[:need]
+            hosts, keys = hosts[best], keys[best]
+        order: list[int] = hosts[keys.argsort()].tolist()
+        return order
 
     def _variates(self, hosts: Hosts) -> Numbers:
         return self._random.standard_exponential(hosts.size)
@@ -70,22 +83,13 @@ class StableDraw(Draw):
 
     __slots__ = ("_all",)
 
-    def __init__(self, number: int, inverse_weights: Numbers, nearness: Nearness | None = None) -> None:
+    def __init__(self, number: int, size: int, nearness: Nearness | None = None) -> None:
         random = np.random.default_rng(number)
-        super().__init__(random, inverse_weights, nearness)
-        self._all = random.standard_exponential(len(inverse_weights))
+        super().__init__(random, nearness)
+        self._all = random.standard_exponential(size)
 
     def _variates(self, hosts: Hosts) -> Numbers:
         return self._all[hosts]
-
-
-def _first(hosts: Hosts, keys: Numbers, need: int) -> list[int]:
-    """The hosts with the smallest keys, in their order."""
-    if need < hosts.size:
-        best = keys.argpartition(need)[:need]
-        hosts, keys = hosts[best], keys[best]
-    order: list[int] = hosts[keys.argsort()].tolist()
-    return order
 
 
 def fresh() -> Random:

@@ -15,7 +15,17 @@ from mm_redirector.index import Index, build
 from mm_redirector.location import ClientLocation, locate
 from mm_redirector.lookup import Target, find
 from mm_redirector.query import MirrorQuery, parse
-from mm_redirector.selection import Exclusion, Selection, TierKind, apportion, countries_of, drawing, exclusions, select
+from mm_redirector.selection import (
+    Exclusion,
+    Selection,
+    TierKind,
+    apportion,
+    claims,
+    countries_of,
+    drawing,
+    exclusions,
+    select,
+)
 from mm_redirector.settings import CLASSIC, Policy
 from mm_redirector.shuffle import members, seeded
 from tests.redirector.world import (
@@ -95,9 +105,10 @@ def selected(
     assert isinstance(target, Target)
     client = locate(address, False, index, atlas or Atlas())
     assert isinstance(client, ClientLocation)
-    draw = drawing(target, client, asked, index, policy=policy, random=seeded(str(seed)))
-    shares = apportion(target, client, asked, index, policy)
-    return Chosen(select(target, asked, shares, draw), client, asked, index)
+    draw = drawing(client, asked, index, policy=policy, random=seeded(str(seed)))
+    found = claims(target, client, asked, index, policy)
+    shares = apportion(target, found, asked, policy)
+    return Chosen(select(target, asked, found, shares, draw), client, asked, index)
 
 
 def tiers(chosen: Chosen) -> list[tuple[TierKind, tuple[str, ...], set[int]]]:
