@@ -12,7 +12,9 @@ from typing import NamedTuple
 from pyroaring import BitMap
 
 from mm_lib.model.base import State
-from mm_lib.model.state import Health
+from mm_lib.model.state import CrawlTier, Health
+
+Tier = CrawlTier
 
 # ---------------------------------------------------------------- what mirrors should carry
 
@@ -113,15 +115,6 @@ class CrawlInput:
 
 
 # ---------------------------------------------------------------- what is asked
-
-
-class Tier(StrEnum):
-    """How much of a mirror a crawl looks at."""
-
-    CANARY = "canary"  # is it there at all?
-    METADATA = "metadata"  # important files by hash, of repositories that changed on the master
-    INCREMENTAL = "incremental"  # what changed on the master or was not up to date, and a sample of the rest
-    FULL = "full"  # everything
 
 
 class How(StrEnum):

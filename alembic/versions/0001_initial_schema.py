@@ -384,6 +384,7 @@ def upgrade() -> None:
         sa.Column("bandwidth_mbps", sa.Integer(), nullable=False),
         sa.Column("max_connections", sa.Integer(), nullable=False),
         sa.Column("private", sa.Boolean(), nullable=False),
+        sa.Column("crawl_private", sa.Boolean(), nullable=False),
         sa.Column("asn_clients", sa.Boolean(), nullable=False),
         sa.Column("latitude", sa.Double(), nullable=True),
         sa.Column("longitude", sa.Double(), nullable=True),
@@ -572,6 +573,9 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
+        sa.Column(
+            "changed_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
         sa.CheckConstraint("path NOT LIKE '/%' AND path NOT LIKE '%/'", name=op.f("ck_directory_path_normalised")),
         sa.ForeignKeyConstraint(
             ["category_id"], ["category.id"], name=op.f("fk_directory_category_id"), ondelete="CASCADE"
@@ -727,6 +731,20 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("run_id", sa.Integer(), nullable=False),
         sa.Column("host_category_id", sa.Integer(), nullable=False),
+        sa.Column(
+            "tier",
+            sa.Enum(
+                "canary",
+                "metadata",
+                "incremental",
+                "full",
+                name="tier",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("requests", sa.Integer(), nullable=False),
@@ -850,10 +868,12 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("successes", sa.Integer(), nullable=False),
         sa.Column("last_ok_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_tried_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("next_due_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("failures >= 0", name=op.f("ck_host_category_health_failures_not_negative")),
+        sa.CheckConstraint("successes >= 0", name=op.f("ck_host_category_health_successes_not_negative")),
         sa.ForeignKeyConstraint(
             ["host_category_id"],
             ["host_category.id"],
@@ -862,8 +882,56 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("host_category_id", name=op.f("pk_host_category_health")),
     )
-    with op.batch_alter_table("host_category_health", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_host_category_health_next_due_at"), ["next_due_at"], unique=False)
+    op.create_table(
+        "host_category_crawl",
+        sa.Column("host_category_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("ask_again", sa.LargeBinary(), nullable=False),
+        sa.Column("sampled", sa.LargeBinary(), nullable=False),
+        sa.Column("unknown", sa.LargeBinary(), nullable=False),
+        sa.Column("unknown_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("unknown_tries", sa.Integer(), nullable=False),
+        sa.Column("synced_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sync_seconds", sa.Double(), nullable=True),
+        sa.CheckConstraint("unknown_tries >= 0", name=op.f("ck_host_category_crawl_unknown_tries_not_negative")),
+        sa.ForeignKeyConstraint(
+            ["host_category_id"],
+            ["host_category.id"],
+            name=op.f("fk_host_category_crawl_host_category_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("host_category_id", name=op.f("pk_host_category_crawl")),
+    )
+    op.create_table(
+        "crawl_schedule",
+        sa.Column("host_category_id", sa.Integer(), nullable=False),
+        sa.Column(
+            "tier",
+            sa.Enum(
+                "canary",
+                "metadata",
+                "incremental",
+                "full",
+                name="tier",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("changes_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("interval_seconds", sa.Double(), nullable=False),
+        sa.Column("next_due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["host_category_id"],
+            ["host_category.id"],
+            name=op.f("fk_crawl_schedule_host_category_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("host_category_id", "tier", name=op.f("pk_crawl_schedule")),
+    )
+    with op.batch_alter_table("crawl_schedule", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_crawl_schedule_next_due_at"), ["next_due_at"], unique=False)
 
     op.create_table(
         "host_category_state",
@@ -1131,10 +1199,12 @@ def downgrade() -> None:
 
     op.drop_table("host_category_url")
     op.drop_table("host_category_state")
-    with op.batch_alter_table("host_category_health", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_host_category_health_next_due_at"))
-
     op.drop_table("host_category_health")
+    with op.batch_alter_table("crawl_schedule", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_crawl_schedule_next_due_at"))
+
+    op.drop_table("crawl_schedule")
+    op.drop_table("host_category_crawl")
     with op.batch_alter_table("health_change", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_health_change_host_category_id"))
 

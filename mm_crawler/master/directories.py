@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -33,7 +34,8 @@ def add(
         _copy(session, f"directory ({', '.join(columns)})", columns, rows)
     else:
         # The sample is JSON text already.
-        query = insert(_TABLE).values(sample=bindparam("sample", type_=Text))
+        # As for the time, the database's own would have no fractions of a second.
+        query = insert(_TABLE).values(sample=bindparam("sample", type_=Text), changed_at=datetime.now(UTC))
         for batch in _batches(rows):
             session.connection().execute(query, batch)
     new = select(Directory.path, Directory.id).where(Directory.category_id == category.id, Directory.id > last)
@@ -55,7 +57,10 @@ def change(session: Session, states: Iterable[DirectoryState]) -> None:
             if not part:
                 continue
             names = ("mtime", "readable", *(_LISTING if listed else ()))
-            values = {name: bindparam(name, type_=Text if name == "sample" else columns[name].type) for name in names}
+            values: Row = {
+                name: bindparam(name, type_=Text if name == "sample" else columns[name].type) for name in names
+            }
+            values["changed_at"] = datetime.now(UTC)
             query = update(_TABLE).where(columns.id == bindparam("_id")).values(values)
             session.connection().execute(query, part)
 
@@ -73,7 +78,7 @@ def _change_by_copy(session: Session, rows: Iterator[Row]) -> None:
     _copy(session, "scanned", columns, _chain(first, rows))
     kept = ", ".join(f"{name} = coalesce(scanned.{name}, directory.{name})" for name in _LISTING)
     connection.exec_driver_sql(
-        f"UPDATE directory SET mtime = scanned.mtime, readable = scanned.readable, {kept}"  # noqa: S608 - our own names
+        f"UPDATE directory SET mtime = scanned.mtime, readable = scanned.readable, changed_at = now(), {kept}"  # noqa: S608 - our own names
         " FROM scanned WHERE directory.id = scanned.id"
     )
     connection.exec_driver_sql("DROP TABLE scanned")

@@ -113,6 +113,7 @@ class Directory(Base):
         JSON, default=list, deferred=True, doc="files that a crawl asks for: [name, size, mtime]"
     )
     created_at: Mapped[Created]
+    changed_at: Mapped[Created] = mapped_column(doc="when a scan last saw it new or changed")
 
     category: Mapped[Category] = relationship()
 

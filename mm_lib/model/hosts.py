@@ -50,6 +50,7 @@ class Host(StateMixin, TimesMixin, Base):
     bandwidth_mbps: Mapped[int] = mapped_column(default=100)
     max_connections: Mapped[int] = mapped_column(default=1, doc="per client")
     private: Mapped[bool] = mapped_column(default=False, doc="served only to its netblocks and ASNs")
+    crawl_private: Mapped[bool] = mapped_column(default=False, doc="although private it may be crawled, says its owner")
     asn_clients: Mapped[bool] = mapped_column(default=True, doc="preferred for clients of its own ASNs")
     latitude: Mapped[float | None]
     longitude: Mapped[float | None]

@@ -35,6 +35,46 @@ class HostCategoryState(Base):
     source: Mapped[StateSource] = mapped_column(text_enum(StateSource, "source"))
 
 
+class HostCategoryCrawl(Base):
+    """What the crawler has to know of a host-category before it asks again."""
+
+    __tablename__ = "host_category_crawl"
+    __table_args__ = (CheckConstraint("unknown_tries >= 0", name="unknown_tries_not_negative"),)
+
+    host_category_id: Mapped[int] = mapped_column(
+        ForeignKey("host_category.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    ask_again: Mapped[bytes] = mapped_column(LargeBinary, doc="BitMap: not as on the master when last asked for")
+    sampled: Mapped[bytes] = mapped_column(LargeBinary, doc="BitMap: asked for since this cycle of samples began")
+    unknown: Mapped[bytes] = mapped_column(LargeBinary, doc="BitMap: without an answer in all crawls since then")
+    unknown_since: Mapped[datetime | None]
+    unknown_tries: Mapped[int] = mapped_column(default=0)
+    synced_at: Mapped[datetime | None] = mapped_column(doc="when new metadata was last seen there")
+    sync_seconds: Mapped[float | None] = mapped_column(doc="how often it fetches from its master, as learned")
+
+
+class CrawlTier(StrEnum):
+    """How much of a mirror a crawl looks at; each tier includes those before it."""
+
+    CANARY = "canary"  # is it there at all?
+    METADATA = "metadata"  # important files by hash, of what changed on the master
+    INCREMENTAL = "incremental"  # what changed on the master or was not up to date, and a sample of the rest
+    FULL = "full"  # everything
+
+
+class CrawlSchedule(Base):
+    """When a host was last asked for a category in this tier, and when it is next."""
+
+    __tablename__ = "crawl_schedule"
+
+    host_category_id: Mapped[int] = mapped_column(ForeignKey("host_category.id", ondelete="CASCADE"), primary_key=True)
+    tier: Mapped[CrawlTier] = mapped_column(text_enum(CrawlTier, "tier"), primary_key=True)
+    asked_at: Mapped[datetime | None]
+    changes_until: Mapped[datetime | None] = mapped_column(doc="changes of the master up to here were asked for")
+    interval_seconds: Mapped[float] = mapped_column(doc="as it is now; it adapts to the mirror")
+    next_due_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Health(StrEnum):
     """Whether a host's copy of a category may be served."""
 
@@ -48,7 +88,10 @@ class HostCategoryHealth(Base):
     """How asking a host for a category went lately; counted per category, so that one cannot hide another."""
 
     __tablename__ = "host_category_health"
-    __table_args__ = (CheckConstraint("failures >= 0", name="failures_not_negative"),)
+    __table_args__ = (
+        CheckConstraint("failures >= 0", name="failures_not_negative"),
+        CheckConstraint("successes >= 0", name="successes_not_negative"),
+    )
 
     host_category_id: Mapped[int] = mapped_column(
         ForeignKey("host_category.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
@@ -56,10 +99,11 @@ class HostCategoryHealth(Base):
     health: Mapped[Health] = mapped_column(text_enum(Health, "health"), default=Health.ACTIVE)
     reason: Mapped[str] = mapped_column(default="")
     since: Mapped[Created]
-    failures: Mapped[int] = mapped_column(default=0, doc="crawls in a row that could not reach it")
+    failures: Mapped[int] = mapped_column(default=0, doc="incremental and full crawls in a row that failed")
+    failing_since: Mapped[datetime | None]
+    successes: Mapped[int] = mapped_column(default=0, doc="good crawls in a row since it is on probation")
     last_ok_at: Mapped[datetime | None]
     last_tried_at: Mapped[datetime | None]
-    next_due_at: Mapped[datetime | None] = mapped_column(index=True)
 
 
 class HealthChange(Base):
@@ -120,6 +164,7 @@ class CrawlResult(Base):
     id: Mapped[Id]
     run_id: Mapped[int] = parent("crawl_run")
     host_category_id: Mapped[int] = mapped_column(ForeignKey("host_category.id", ondelete="CASCADE"))
+    tier: Mapped[CrawlTier] = mapped_column(text_enum(CrawlTier, "tier"), default=CrawlTier.FULL)
     started_at: Mapped[datetime]
     seconds: Mapped[float]
     requests: Mapped[int] = mapped_column(default=0)
