@@ -17,7 +17,8 @@ from mm_crawler.master.progress import shown
 from mm_crawler.master.scan import NoSource, Options, Outcome, scan_category
 from mm_crawler.master.scanned import SourceError
 from mm_crawler.master.sentinels import MasterBusy
-from mm_lib.cli.common import Program, example
+from mm_lib.cli.common import Program, example, wait_option
+from mm_lib.locks import held
 from mm_lib.model.content import Category, Directory
 from mm_lib.model.state import CrawlRun, RunKind
 from mm_lib.services.content import find_category
@@ -55,9 +56,10 @@ _SUMMARY = (
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     help="Scan one category from this file: what `rsync --list-only -r` printed in UTC, or a fullfiletimelist.",
 )
+@wait_option
 @click.pass_context
 @example('mm-crawler master --category "Fedora Linux"')
-def master(ctx: click.Context, categories: tuple[str, ...], listing: str | None, **flags: bool) -> None:
+def master(ctx: click.Context, categories: tuple[str, ...], listing: str | None, wait: float, **flags: bool) -> None:
     """Scan the master trees: record directories, important files, versions and repositories."""
     # Each category is scanned by itself: one that fails leaves the others alone, and the exit code says so.
     program: Program = ctx.obj
@@ -65,7 +67,11 @@ def master(ctx: click.Context, categories: tuple[str, ...], listing: str | None,
         raise click.UsageError("--listing is of one category: name it with --category.")
     options = Options(listing=listing or "", **flags)
     names = _choose(program, categories)
-    with _run(program, {"categories": list(names), **vars(options)}, options.dry_run) as counts:
+    locks = [] if options.dry_run else [f"scan of {name}" for name in names]
+    with (
+        held(program.settings.database, *locks, wait=wait),
+        _run(program, {"categories": list(names), **vars(options)}, options.dry_run) as counts,
+    ):
         rows, failed = _scan_all(program, names, options)
         counts.update({str(row["category"]): row for row in rows})
         counts.update({name: {"failed": why} for name, why in failed.items()})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from mm_lib.cache import codec, file, signature
-from mm_lib.cli.common import Group, Program, json_option, show
+from mm_lib.cli.common import Group, Program, json_option, show, wait_option
+from mm_lib.locks import held
 from mm_lib.publish import publication
 
 MAX_WARNINGS = 20
@@ -22,8 +24,9 @@ def cache() -> None:
 @cache.command("build")
 @click.option("--force", is_flag=True, help="Publish even when more than half of the hosts or repositories are gone.")
 @click.option("--if-changed", is_flag=True, help="Leave a file that holds the same already; exit code 0.")
+@wait_option
 @click.pass_obj
-def build(program: Program, force: bool, if_changed: bool) -> None:
+def build(program: Program, force: bool, if_changed: bool, wait: float) -> None:
     """Publish the cache file in one step and keep the one before as FILE.previous; print what it holds.
 
     With cache.signing_key, FILE.sig is published with it. With --if-changed, a file that holds the same is replaced
@@ -35,7 +38,9 @@ def build(program: Program, force: bool, if_changed: bool) -> None:
     """
     chosen = program.settings.cache
     key = signature.read_private(chosen.signing_key) if chosen.signing_key else None
-    with program.reading() as session:
+    # Each machine builds a file of its own.
+    lock = f"build of {chosen.file} on {socket.gethostname()}"
+    with held(program.settings.database, lock, wait=wait), program.reading() as session:
         published = publication.publish(
             session,
             chosen.file,

@@ -1,12 +1,14 @@
 """What mm-admin and mm-crawler share: settings, a session when one is needed, errors as messages with exit codes.
 
-Exit codes: 0 done, 1 refused or failed (the message says why), 2 wrong usage or settings.
+Exit codes: 0 done, 1 refused or failed (the message says why), 2 wrong usage or settings, 75 somebody else does the
+same right now (EX_TEMPFAIL).
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from sqlalchemy.orm import Session
 from mm_lib import log
 from mm_lib.cache.codec import CacheError
 from mm_lib.database import freeze, make_engine, make_sessions, transaction
+from mm_lib.locks import FOREVER, Busy
 from mm_lib.services.errors import ServiceError
 from mm_lib.settings import Settings, SettingsError, load
 
@@ -78,6 +81,8 @@ class Group(click.Group):
             raise Failure(str(error), 2) from error
         except (ServiceError, CacheError) as error:
             raise Failure(str(error), 1) from error
+        except Busy as error:
+            raise Failure(str(error), os.EX_TEMPFAIL) from error
         except (OperationalError, ProgrammingError) as error:
             raise Failure(_database_message(error), 1) from error
         except BrokenPipeError:
@@ -128,6 +133,16 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+wait_option = click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    is_flag=False,
+    flag_value=FOREVER,
+    default=0.0,
+    show_default=False,
+    metavar="[SECONDS]",
+    help="When the same is running already, wait for its end, so long at most. Default: refuse, exit code 75.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
