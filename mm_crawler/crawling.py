@@ -16,15 +16,20 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from mm_crawler import engine, inputs, plan, policy, record
+from mm_crawler import engine, inputs, plan, policy, record, schedule
 from mm_crawler.curl import CurlClient, CurlOptions
 from mm_crawler.engine import Limits
 from mm_crawler.fetch.base import Fetcher
 from mm_crawler.fetch.http import HttpFetcher
+from mm_crawler.inputs import MirrorRow
+from mm_crawler.policy import Rules
 from mm_crawler.report import CategoryReport, HostDecision, HostReport, HostTask, Tier
+from mm_crawler.schedule import Bounds, Pace
 from mm_crawler.selection import Selection
 from mm_lib.cli.common import Program
+from mm_lib.model.state import Health
 from mm_lib.settings import CrawlerSettings
 
 logger = logging.getLogger(__name__)
@@ -80,21 +85,52 @@ class CrawlSummary:
 def crawl(
     program: Program,
     selection: Selection,
-    tier: Tier = Tier.FULL,
+    tier: Tier | None = Tier.FULL,
     options: Options = AS_SET,
     teller: Teller | None = None,
 ) -> CrawlSummary:
-    """Ask the selected hosts for their categories and keep what was found, host by host.
+    """Ask the selected hosts for their categories and keep what was found, host by host. Without tier: what is due.
 
     Raises NotFound for a name that does not exist. Everything that goes wrong with a host is part of what was found.
     """
+    settings, rng = program.settings.crawler, SystemRandom()
     with program.reading() as session:
-        tasks = plan.make_tasks(inputs.read(session, selection), SystemRandom())
+        found = inputs.read(session, selection, choose(tier, settings, datetime.now(UTC)))
+    tasks = plan.make_tasks(found, rng, settings.sample_parts)
     if not tasks:
         return CrawlSummary()
-    arguments = {"tier": tier.value, "categories": list(selection.categories), "hosts": list(selection.hosts)}
-    keeper = DryRun(program) if options.dry_run else Keeper(program, arguments)
-    return _Crawl(tasks, keeper, program.settings.crawler, options, teller or Silent()).run()
+    arguments = {"tier": tier or "due", "categories": list(selection.categories), "hosts": list(selection.hosts)}
+    keeper = (DryRun if options.dry_run else Keeper)(program, tasks, arguments)
+    return _Crawl(tasks, keeper, settings, options, teller or Silent()).run()
+
+
+def choose(tier: Tier | None, settings: CrawlerSettings, now: datetime) -> inputs.Choose:
+    """Says of a host-category which tiers to try, largest first: the one that is asked for, or all that are due."""
+    pace = make_rules(settings).pace
+
+    def due(row: MirrorRow) -> tuple[Tier, ...]:
+        failing = row.health in (Health.SUSPECT, Health.QUARANTINED)
+        return schedule.due(row.memory, row.changed_at, pace, now, failing=failing)
+
+    return due if tier is None else lambda _: (tier,)
+
+
+def make_rules(settings: CrawlerSettings) -> Rules:
+    """The settings, as decisions want them."""
+    bounds = {
+        Tier.CANARY: Bounds(settings.canary_minutes * 60, settings.canary_minutes * 60),
+        Tier.METADATA: Bounds(settings.metadata_minutes * 60, settings.metadata_max_minutes * 60),
+        Tier.INCREMENTAL: Bounds(settings.incremental_minutes * 60, settings.incremental_max_minutes * 60),
+        Tier.FULL: Bounds(settings.full_hours * 3600, settings.full_max_hours * 3600),
+    }
+    return Rules(
+        settings.fail_hosts_after,
+        settings.probation_crawls,
+        settings.probation_hours * 3600,
+        settings.unknown_after_tries,
+        settings.unknown_after_hours * 3600,
+        Pace(bounds, settings.retry_hours * 3600),
+    )
 
 
 def make_limits(settings: CrawlerSettings, options: Options) -> Limits:
@@ -119,15 +155,23 @@ def fetchers(client: CurlClient, settings: CrawlerSettings) -> Callable[[], Fetc
 class DryRun:
     """Decides about each host and keeps nothing."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, tasks: Sequence[HostTask], arguments: dict[str, Any]) -> None:
         self._program = program
-        self._fail_hosts_after = program.settings.crawler.fail_hosts_after
+        self._arguments = arguments
+        self._rules = make_rules(program.settings.crawler)
+        self._tasks = {each.host_category_id: each for task in tasks for each in task.categories}
+
+    def open(self) -> None:
+        """Nothing is noted."""
 
     def keep(self, report: HostReport) -> HostDecision | None:
         """What would follow; None when the host is gone."""
         with self._program.reading() as session:
-            past = record.read_past(session, report.host_id)
-            return policy.decide(report, past, self._fail_hosts_after) if past else None
+            return self._decide(session, report)
+
+    def _decide(self, session: Session, report: HostReport) -> HostDecision | None:
+        past = record.read_past(session, report.host_id)
+        return policy.decide(self._tasks, report, past, self._rules) if past else None
 
     def close(self, outcome: str, counts: dict[str, int]) -> None:
         """Nothing was opened."""
@@ -136,19 +180,19 @@ class DryRun:
 class Keeper(DryRun):
     """Decides about each host and records it, in one transaction per host."""
 
-    def __init__(self, program: Program, arguments: dict[str, Any]) -> None:
-        super().__init__(program)
-        with program.transaction() as session:
-            self._run_id = record.open_run(session, arguments, datetime.now(UTC))
+    _run_id = 0
+
+    def open(self) -> None:
+        """Note that the run begins."""
+        with self._program.transaction() as session:
+            self._run_id = record.open_run(session, self._arguments, datetime.now(UTC))
 
     def keep(self, report: HostReport) -> HostDecision | None:
         """What follows; None when the host is gone."""
         with self._program.transaction() as session:
-            past = record.read_past(session, report.host_id)
-            if past is None:
-                return None
-            decision = policy.decide(report, past, self._fail_hosts_after)
-            record.store(session, self._run_id, report, decision)
+            decision = self._decide(session, report)
+            if decision is not None:
+                record.store(session, self._run_id, report, decision)
             return decision
 
     def close(self, outcome: str, counts: dict[str, int]) -> None:
@@ -183,6 +227,7 @@ class _Crawl:
         """Until all hosts were asked, time is over, or somebody stops us: what was found until then is kept."""
         summary, started = self._summary, monotonic()
         summary.outcome = "interrupted"
+        self._keeper.open()
         self._teller.begin(len(self._tasks))
         try:
             asyncio.run(self._ask_all())

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from mm_crawler.memory import read_memories
 from mm_crawler.report import (
     CategoryDecision,
     CategoryPast,
@@ -17,6 +18,8 @@ from mm_crawler.report import (
     HostDecision,
     HostPast,
     HostReport,
+    Memory,
+    Tier,
     Verdict,
 )
 from mm_lib.model.base import State
@@ -25,8 +28,9 @@ from mm_lib.model.hosts import Host, HostCategory
 from mm_lib.model.state import (
     CrawlResult,
     CrawlRun,
-    Health,
+    CrawlSchedule,
     HealthChange,
+    HostCategoryCrawl,
     HostCategoryHealth,
     HostCategoryState,
     RepositoryMirrorState,
@@ -61,21 +65,37 @@ def read_past(session: Session, host_id: int) -> HostPast | None:
             HostCategory.id,
             HostCategory.always_up_to_date,
             HostCategoryState.up_to_date,
-            HostCategoryHealth.health,
-            HostCategoryHealth.failures,
+            HostCategoryState.directories_total,
+            HostCategoryHealth,
         )
         .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
         .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
         .where(HostCategory.host_id == host_id)
     )
+    rows = session.execute(query).all()
+    memories = read_memories(session, [row.id for row in rows])
     return HostPast(
         host.state,
-        {
-            id_: CategoryPast(
-                BitMap.deserialize(bitmap) if bitmap else BitMap(), health or Health.ACTIVE, failures or 0, always
-            )
-            for id_, always, bitmap, health, failures in session.execute(query)
-        },
+        {id_: _past(always, bitmap, total, health, memories.get(id_)) for id_, always, bitmap, total, health in rows},
+    )
+
+
+def _past(
+    always: bool, bitmap: bytes | None, total: int | None, health: HostCategoryHealth | None, memory: Memory | None
+) -> CategoryPast:
+    up_to_date = BitMap.deserialize(bitmap) if bitmap else BitMap()
+    if health is None:
+        return CategoryPast(up_to_date, always_up_to_date=always, total=total, memory=memory or Memory())
+    return CategoryPast(
+        up_to_date,
+        health.health,
+        health.failures,
+        always,
+        total,
+        health.since,
+        health.failing_since,
+        health.successes,
+        memory or Memory(),
     )
 
 
@@ -84,13 +104,21 @@ def store(session: Session, run_id: int, report: HostReport, decision: HostDecis
     ended_at = report.started_at + timedelta(seconds=report.seconds)
     host = session.get_one(Host, report.host_id)
     if report.asked:
-        host.last_crawled_at, host.last_crawl_seconds = ended_at, report.seconds
+        host.last_crawled_at = ended_at
+        # It decides who starts first in the next full crawl.
+        if any(category.tier is Tier.FULL for category in decision.categories):
+            host.last_crawl_seconds = report.seconds
     if decision.disable_reason:
-        host.state, host.state_reason = State.AUTO_DISABLED, decision.disable_reason
-        host.state_since, host.state_by = ended_at, PROGRAM
+        _switch(host, State.AUTO_DISABLED, decision.disable_reason, ended_at)
+    elif decision.enable_reason:
+        _switch(host, State.ACTIVE, decision.enable_reason, ended_at)
     reports = {category.host_category_id: category for category in report.categories}
     for category in decision.categories:
         _store_category(session, run_id, reports[category.host_category_id], category)
+
+
+def _switch(host: Host, state: State, reason: str, at: datetime) -> None:
+    host.state, host.state_reason, host.state_since, host.state_by = state, reason, at, PROGRAM
 
 
 def _store_category(session: Session, run_id: int, report: CategoryReport, decision: CategoryDecision) -> None:
@@ -99,6 +127,7 @@ def _store_category(session: Session, run_id: int, report: CategoryReport, decis
         CrawlResult(
             run_id=run_id,
             host_category_id=report.host_category_id,
+            tier=decision.tier,
             started_at=report.started_at,
             seconds=report.seconds,
             requests=report.requests,
@@ -111,20 +140,48 @@ def _store_category(session: Session, run_id: int, report: CategoryReport, decis
     if decision.tried:
         _store_health(session, decision, ended_at)
     if decision.established:
-        _store_state(session, report, decision, ended_at)
+        _store_state(session, decision, ended_at)
         _store_repositories(session, report, ended_at)
+    if decision.memory is not None:
+        _store_memory(session, decision.host_category_id, decision.memory)
 
 
-def _store_state(session: Session, report: CategoryReport, decision: CategoryDecision, at: datetime) -> None:
+def _store_state(session: Session, decision: CategoryDecision, at: datetime) -> None:
     values = {
-        "host_category_id": report.host_category_id,
+        "host_category_id": decision.host_category_id,
         "up_to_date": decision.up_to_date.serialize(),
         "directories_up_to_date": len(decision.up_to_date),
-        "directories_total": report.total,
+        "directories_total": decision.total,
         "established_at": at,
         "source": StateSource.CRAWL,
     }
     _upsert(session, HostCategoryState, ["host_category_id"], [values])
+
+
+def _store_memory(session: Session, host_category_id: int, memory: Memory) -> None:
+    values = {
+        "host_category_id": host_category_id,
+        "ask_again": memory.ask_again.serialize(),
+        "sampled": memory.sampled.serialize(),
+        "unknown": memory.unknown.serialize(),
+        "unknown_since": memory.unknown_since,
+        "unknown_tries": memory.unknown_tries,
+        "synced_at": memory.synced_at,
+        "sync_seconds": memory.sync_seconds,
+    }
+    _upsert(session, HostCategoryCrawl, ["host_category_id"], [values])
+    turns = [
+        {
+            "host_category_id": host_category_id,
+            "tier": tier,
+            "asked_at": turn.asked_at,
+            "changes_until": turn.changes_until,
+            "interval_seconds": turn.interval,
+            "next_due_at": turn.next_due_at,
+        }
+        for tier, turn in memory.turns.items()
+    ]
+    _upsert(session, CrawlSchedule, ["host_category_id", "tier"], turns)
 
 
 def _store_health(session: Session, decision: CategoryDecision, at: datetime) -> None:
@@ -132,8 +189,12 @@ def _store_health(session: Session, decision: CategoryDecision, at: datetime) ->
     if row is None:
         row = HostCategoryHealth(host_category_id=decision.host_category_id, since=at)
         session.add(row)
-    row.health, row.reason, row.failures, row.last_tried_at = decision.health, decision.reason, decision.failures, at
-    if not decision.failures:
+    row.last_tried_at = at
+    if decision.tier is Tier.CANARY and not decision.health_changed:
+        return  # what the last crawl found says more
+    row.health, row.reason, row.failures = decision.health, decision.reason, decision.failures
+    row.failing_since, row.successes = decision.failing_since, decision.successes
+    if decision.established:
         row.last_ok_at = at
     if decision.health_changed:
         row.since = at

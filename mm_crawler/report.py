@@ -16,6 +16,36 @@ from mm_lib.model.state import CrawlTier, Health
 
 Tier = CrawlTier
 
+# ---------------------------------------------------------------- what is remembered from crawl to crawl
+
+
+class Turn(NamedTuple):
+    """When a host was last asked for a category in a tier, and when it is next."""
+
+    asked_at: datetime | None
+    changes_until: datetime | None  # changes of the master up to here were asked for
+    interval: float  # seconds
+    next_due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the crawler has to know of a host-category before it asks again."""
+
+    ask_again: BitMap = field(default_factory=BitMap)  # not as on the master when last asked for
+    sampled: BitMap = field(default_factory=BitMap)  # asked for since this cycle of samples began
+    unknown: BitMap = field(default_factory=BitMap)  # without an answer in all crawls since then
+    unknown_since: datetime | None = None
+    unknown_tries: int = 0
+    synced_at: datetime | None = None  # when something new was last seen there
+    sync_seconds: float | None = None  # how often it fetches from its master, as learned
+    turns: Mapping[Tier, Turn] = field(default_factory=dict)
+
+    def changes_until(self, tier: Tier) -> datetime | None:
+        """Changes of the master up to here were asked for; None: it was never asked in this tier."""
+        return self.turns[tier].changes_until if tier in self.turns else None
+
+
 # ---------------------------------------------------------------- what mirrors should carry
 
 
@@ -76,6 +106,9 @@ class MasterCategory:
     directories: tuple[MasterDirectory, ...]
     repodata: Mapping[int, int] = field(default_factory=dict)  # repository id -> directory id
     max_stale_days: float | None = None  # how long its older versions count as good; None: as the settings say
+    changes: Mapping[int, float] = field(default_factory=dict)  # directory id -> when a scan last saw it change
+    changes_until: datetime | None = None  # the latest change that is known
+    whole: bool = True  # all directories are here, not only those with important files
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +126,8 @@ class MirrorCategory:
     host_category_id: int
     category_id: int
     urls: tuple[MirrorUrl, ...]
+    tiers: tuple[Tier, ...] = (Tier.FULL,)  # the first that has anything to ask
+    memory: Memory | None = None  # None: never asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +139,7 @@ class Mirror:
     site: str
     categories: tuple[MirrorCategory, ...]
     last_crawl_seconds: float | None = None
+    country: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +178,26 @@ class ImpliedDirectory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CategoryPlan:
-    """What every mirror of a category is asked, in this order. Made once per category."""
+    """What a mirror of a category is asked, in this order. That of a full crawl is shared by all mirrors."""
 
     category: MasterCategory
     asked: tuple[MasterDirectory, ...]
     implied: tuple[ImpliedDirectory, ...]
+    universe: BitMap | None = None  # all that a full crawl can judge; None: not known here
 
     @property
     def total(self) -> int:
         """How many directories a crawl can judge."""
         return len(self.asked) + len(self.implied)
+
+
+class Because(NamedTuple):
+    """Why directories are asked."""
+
+    changed: BitMap  # on the master, since this mirror was last asked for them
+    again: BitMap  # they were not as on the master when last asked for
+    sample: BitMap  # of the rest
+    cycle_ends: bool = False  # with this sample everything was asked for once
 
 
 class CategoryTask(NamedTuple):
@@ -161,6 +207,7 @@ class CategoryTask(NamedTuple):
     urls: tuple[str, ...]
     plan: CategoryPlan
     tier: Tier = Tier.FULL
+    because: Because | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +307,7 @@ class HostReport:
     started_at: datetime
     seconds: float
     categories: tuple[CategoryReport, ...]
+    refused: str = ""  # why we may not deal with it; it was not asked then
 
     @property
     def asked(self) -> bool:
@@ -278,6 +326,11 @@ class CategoryPast:
     health: Health = Health.ACTIVE
     failures: int = 0
     always_up_to_date: bool = False
+    total: int | None = None  # directories that a full crawl can judge; None: never established
+    health_since: datetime | None = None
+    failing_since: datetime | None = None
+    successes: int = 0
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,12 +353,19 @@ class CategoryDecision:
     health_changed: bool
     failures: int
     reason: str
+    tier: Tier = Tier.FULL
+    total: int = 0
+    given_up: int = 0  # directories that were without an answer for too long
+    failing_since: datetime | None = None
+    successes: int = 0
+    memory: Memory | None = None  # None: nothing new to remember
 
 
 @dataclass(frozen=True, slots=True)
 class HostDecision:
-    """What becomes of a host. A disable_reason switches it off; nothing here ever switches a host on."""
+    """What becomes of a host. A disable_reason switches it off, an enable_reason switches on what we switched off."""
 
     host_id: int
     categories: tuple[CategoryDecision, ...]
     disable_reason: str = ""
+    enable_reason: str = ""

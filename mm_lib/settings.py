@@ -12,18 +12,29 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 PREFIX = "MM_"
 CONFIG_VARIABLE = "MM_CONFIG"
 SEARCH_PATH = (Path("mirrormanager.toml"), Path("/etc/mirrormanager/mirrormanager.toml"))
 MIN_SECRET_LENGTH = 32
+USER_AGENT = "mirrormanager-crawler/0.1"
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Minutes = Annotated[float, Field(gt=0)]
 _NoneIfEmpty = BeforeValidator(lambda value: None if value == "" else value)
 OptionalPath = Annotated[Path | None, _NoneIfEmpty]
 OptionalDays = Annotated[float | None, Field(ge=0), _NoneIfEmpty]
@@ -50,6 +61,14 @@ def _words(value: Any) -> Any:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
+def _page_address(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError("must be http:// or https:// with a host, and neither query nor fragment")
+    return text.rstrip("/")
+
+
+PageAddress = Annotated[str, AfterValidator(_page_address)]  # paths are put behind it
 HttpUrls = Annotated[list[Annotated[str, AfterValidator(_http_url)]], BeforeValidator(_words)]
 
 
@@ -157,7 +176,10 @@ class RedirectorSettings(Section):
 class CrawlerSettings(Section):
     """How mirrors are asked. Be polite: they are run by volunteers."""
 
-    user_agent: str = Field("mirrormanager-crawler/0.1", description="what mirrors see; add a URL or address of yours")
+    user_agent: str = Field(
+        USER_AGENT,
+        description="what mirrors see; as it is, frontend.public_url adds the page that explains the crawler",
+    )
     connections_per_host: int = Field(2, ge=1, le=16, description="connections to one mirror at once")
     connections: int = Field(200, ge=1, description="connections in all")
     hosts: int = Field(50, ge=1, description="mirrors crawled at once")
@@ -167,7 +189,22 @@ class CrawlerSettings(Section):
     total_timeout: Seconds = Field(21600.0, description="seconds for a whole run")
     tries: int = Field(3, ge=1, le=10, description="tries for an answer that is neither yes nor no")
     max_metadata_bytes: int = Field(64 << 20, ge=1024, description="largest repomd.xml that is fetched")
-    fail_hosts_after: int = Field(4, ge=1, description="failed crawls in a row after which a host is switched off")
+    fail_hosts_after: int = Field(
+        4, ge=1, description="failed full and incremental crawls in a row after which a host is switched off"
+    )
+    probation_crawls: int = Field(3, ge=1, description="good crawls in a row that end the probation of a mirror")
+    probation_hours: float = Field(6.0, ge=0, description="a mirror that was gone is on probation for at least so long")
+    unknown_after_tries: int = Field(4, ge=1, description="crawls in a row without an answer that a directory may have")
+    unknown_after_hours: float = Field(48.0, gt=0, description="how long a directory may be without an answer")
+    canary_minutes: Minutes = Field(15.0, description="--due: between looks whether a mirror is there")
+    metadata_minutes: Minutes = Field(10.0, description="--due: least time between looks at changed metadata")
+    metadata_max_minutes: Minutes = Field(120.0, description="--due: most time between looks at metadata that is late")
+    incremental_minutes: Minutes = Field(60.0, description="--due: least time between incremental crawls")
+    incremental_max_minutes: Minutes = Field(480.0, description="--due: most time between incremental crawls")
+    full_hours: float = Field(24.0, gt=0, description="--due: least time between full crawls")
+    full_max_hours: float = Field(72.0, gt=0, description="--due: most time between full crawls, of quiet mirrors")
+    retry_hours: float = Field(12.0, gt=0, description="--due: between crawls of a mirror that could not be crawled")
+    sample_parts: int = Field(24, ge=1, description="an incremental crawl looks at one of so many parts of the rest")
     max_stale_days: float = Field(4.0, ge=0, description="how long an older repomd.xml still counts as good")
     max_propagation_days: OptionalDays = Field(
         None, description="while the newest is younger, the one before it counts, however old; none: a day less"
@@ -176,6 +213,12 @@ class CrawlerSettings(Section):
         0.05, ge=0, le=1, description="larger part of a master that may not vanish at once without --force"
     )
     ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
+    log_directory: OptionalPath = Field(None, description="a log per mirror and run goes there; none: not written")
+    log_keep: int = Field(15, ge=1, description="logs kept of each mirror, the newest")
+    log_max_bytes: int = Field(1 << 20, ge=4096, description="largest log of one mirror and run")
+    keep_results_days: float = Field(
+        90.0, gt=0, description="results of crawls are kept so long, and the last of each mirror for ever"
+    )
 
 
 class FrontendSettings(Section):
@@ -192,6 +235,58 @@ class FrontendSettings(Section):
     site_name: str = Field("MirrorManager", description="shown on every page")
     contact: str = Field("", description="e-mail address or URL shown in the footer; empty: none")
     redirector_url: str = Field("", description="public address of the redirector, shown in examples; empty: none")
+    public_url: PageAddress = Field("", description="public address of these pages, for links in mail; empty: no links")
+
+
+class OutboxSettings(Section):
+    """How events reach people and programs."""
+
+    tries: int = Field(12, ge=1, description="tries of a delivery before a person has to look")
+    first_pause: Seconds = Field(60.0, description="seconds after the first failure; each further one doubles them")
+    longest_pause: Seconds = Field(21600.0, description="seconds between tries at most")
+    lease: Seconds = Field(900.0, description="seconds until a delivery whose deliverer was killed is tried again")
+    timeout: Seconds = Field(15.0, description="seconds to connect, and for each answer of a mail server or webhook")
+    keep_days: float = Field(30.0, gt=0, description="events whose deliveries are done are kept so long")
+    flapping_changes: int = Field(
+        4, ge=1, description="further changes of a mirror within flapping_hours are told in a digest"
+    )
+    flapping_hours: float = Field(24.0, gt=0, description="see flapping_changes")
+    digest_hours: float = Field(24.0, gt=0, description="hours between digests of one mirror")
+    private_webhooks: bool = Field(
+        False, description="webhooks of sites may lead to private addresses, such as those of this machine"
+    )
+    ca_file: OptionalPath = Field(None, description="certificates to trust for webhooks instead of the system's (PEM)")
+
+
+class MailSettings(Section):
+    """The server that takes mail to sites."""
+
+    server: str = Field("", description="name of the SMTP server; empty: no mail is sent")
+    port: Port = Field(587, description="port of the SMTP server")
+    security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="starttls, tls (port 465), or none (a server on this machine)"
+    )
+    user: str = Field("", description="name to sign in with; empty: without")
+    password: SecretStr | None = Field(None, description="password to sign in with")
+    sender: str = Field("", description="address that mail comes from; needed for mail")
+    ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.server and not self.sender:
+            raise ValueError("mail.server is set, so mail.sender must be, too")
+        return self
+
+
+class AmqpSettings(Section):
+    """A message broker that hears of events; needs mirrormanager[amqp]."""
+
+    url: SecretStr | None = Field(None, description="amqp:// or amqps://USER:PASSWORD@HOST/VHOST; none: no messages")
+    exchange: str = Field("amq.topic", description="exchange that messages are published to")
+    topic_prefix: str = Field("", description="put before topics, with a dot: org.fedoraproject.prod")
+    ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
+    certificate: OptionalPath = Field(None, description="certificate to sign in with (PEM)")
+    key: OptionalPath = Field(None, description="private key of the certificate (PEM)")
 
 
 class Settings(Section):
@@ -205,6 +300,9 @@ class Settings(Section):
     redirector: RedirectorSettings = RedirectorSettings()
     crawler: CrawlerSettings = CrawlerSettings()
     frontend: FrontendSettings = FrontendSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    mail: MailSettings = MailSettings()
+    amqp: AmqpSettings = AmqpSettings()
 
 
 def sections() -> Iterator[tuple[str, type[Section]]]:
@@ -238,7 +336,7 @@ def load(explicit: Path | None = None, environ: Mapping[str, str] = os.environ) 
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from None
-    return _absolute(settings, path.parent.absolute() if path else Path.cwd())
+    return _introduced(_absolute(settings, path.parent.absolute() if path else Path.cwd()))
 
 
 def require_secret(settings: Settings) -> str:
@@ -291,6 +389,14 @@ def _explain(error: ValidationError, path: Path | None) -> str:
         unknown = problem["type"] == "extra_forbidden"
         lines.append(f"  {key}: {'unknown key' if unknown else problem['msg']}")
     return "\n".join(lines)
+
+
+def _introduced(settings: Settings) -> Settings:
+    """The crawler names the page that explains it, where there is one and nobody chose another name."""
+    if settings.crawler.user_agent != USER_AGENT or not settings.frontend.public_url:
+        return settings
+    user_agent = f"{USER_AGENT} (+{settings.frontend.public_url}/crawler)"
+    return settings.model_copy(update={"crawler": settings.crawler.model_copy(update={"user_agent": user_agent})})
 
 
 def _absolute(settings: Settings, base: Path) -> Settings:

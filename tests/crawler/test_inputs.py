@@ -98,5 +98,5 @@ def test_a_name_that_is_not_there_is_refused_with_a_message(session: Session) ->
     World(session).host("mirror", "http://m.example/fedora")
     with pytest.raises(NotFound, match=r"no category Ubuntu\. There are: Fedora Linux"):
         inputs.read(session, Selection(categories=("Ubuntu",)))
-    with pytest.raises(NotFound, match="No host to crawl is named nobody"):
+    with pytest.raises(NotFound, match="There is no host nobody; `mm-admin host list` shows all"):
         inputs.read(session, Selection(hosts=("nobody", "mirror")))

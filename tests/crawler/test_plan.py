@@ -12,14 +12,19 @@ from mm_crawler.report import CrawlInput, How, Mirror, MirrorCategory, MirrorUrl
 from tests.crawler.builders import TOPDIR, category, directory, repomd
 
 
-def test_https_is_tried_before_http_public_before_private_and_other_protocols_not_at_all() -> None:
+def test_the_web_is_tried_first_public_before_private_and_https_before_http_and_then_other_protocols() -> None:
     urls = [
         MirrorUrl("rsync://m/f", False),
+        MirrorUrl("ftp://m/f", False),
+        MirrorUrl("gopher://m/f", False),
         MirrorUrl("https://m/private", True),
         MirrorUrl("http://m/f", False),
         MirrorUrl("https://m/f", False),
     ]
-    assert usable_urls(urls) == ("https://m/f", "http://m/f", "https://m/private")
+    assert usable_urls(urls) == (
+        *("https://m/f", "http://m/f", "https://m/private"),
+        *("ftp://m/f", "rsync://m/f"),
+    )
 
 
 def test_the_slowest_host_of_last_time_starts_first_and_a_new_one_before_it() -> None:

@@ -11,7 +11,17 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mm_crawler import policy, record
-from mm_crawler.report import CategoryReport, DirectoryVerdict, Evidence, HostReport, Outcome, Verdict
+from mm_crawler.crawling import make_rules
+from mm_crawler.report import (
+    CategoryPlan,
+    CategoryReport,
+    CategoryTask,
+    DirectoryVerdict,
+    Evidence,
+    HostReport,
+    Outcome,
+    Verdict,
+)
 from mm_lib.model.base import State
 from mm_lib.model.content import Directory, FileDetail, Repository
 from mm_lib.model.hosts import Host
@@ -25,7 +35,8 @@ from mm_lib.model.state import (
     RepositoryMirrorState,
     StateSource,
 )
-from tests.crawler.builders import NEW, NOW, TOPDIR, World
+from mm_lib.settings import CrawlerSettings
+from tests.crawler.builders import NEW, NOW, TOPDIR, World, category
 
 EVIDENCE = Evidence("http://m.example/f", "200, 4 bytes", "404")
 
@@ -42,6 +53,8 @@ class Bench:
         self.detail: FileDetail = self.world.detail(self.repodata, NEW, 1)
         self.repository: Repository = self.world.repository("fedora-44", self.repodata)
         self.run = record.open_run(session, {"hosts": []}, NOW)
+        everything = CategoryPlan(category(), (), (), BitMap(range(1, 11)))
+        self.tasks = {self.carried.id: CategoryTask(self.carried.id, (), everything)}
 
     def report(self, outcome: Outcome, *ok: int, verdict: Verdict = Verdict.OK, day: int = 0) -> HostReport:
         started = NOW + timedelta(days=day)
@@ -64,7 +77,8 @@ class Bench:
     def keep(self, report: HostReport, fail_hosts_after: int = 4) -> None:
         past = record.read_past(self.session, report.host_id)
         assert past is not None
-        record.store(self.session, self.run, report, policy.decide(report, past, fail_hosts_after))
+        rules = make_rules(CrawlerSettings(fail_hosts_after=fail_hosts_after))
+        record.store(self.session, self.run, report, policy.decide(self.tasks, report, past, rules))
         self.session.flush()
         self.session.expire_all()
 
@@ -128,10 +142,11 @@ def test_an_unreachable_mirror_keeps_its_bitmap_and_leaves_a_trace_in_its_histor
     assert (health.last_ok_at, health.last_tried_at) == (NOW + timedelta(seconds=2), NOW + timedelta(days=2, seconds=2))
     assert BitMap.deserialize(bench.state().up_to_date) == BitMap([1, 2])
     bench.keep(bench.report(Outcome.ASKED, 1, day=3))
-    assert (bench.health().health, bench.health().failures) == (Health.ACTIVE, 0)
+    assert (bench.health().health, bench.health().failures) == (Health.PROBATION, 0)
+    probation = "1 of 10 directories are up to date; on probation after an outage, good crawl 1 of 3"
     assert bench.changes() == [
         (Health.QUARANTINED, "could not be reached, once in a row: refused"),
-        (Health.ACTIVE, "1 of 10 directories are up to date"),
+        (Health.PROBATION, probation),
     ]
 
 
@@ -140,7 +155,9 @@ def test_a_host_that_fails_too_often_is_switched_off_with_reason_time_and_author
     for day in range(3):
         bench.keep(bench.report(Outcome.UNREACHABLE, day=day), fail_hosts_after=3)
         assert bench.host.state is (State.ACTIVE if day < 2 else State.AUTO_DISABLED)
-    assert bench.host.state_reason.startswith("switched off after 3 failed crawls in a row. The last one: could not be")
+    assert bench.host.state_reason.startswith(
+        "switched off after 3 failed crawls in a row since 2026-03-01 00:00 UTC. "
+    )
     assert (bench.host.state_by, bench.host.state_since) == ("mm-crawler", NOW + timedelta(days=2, seconds=3))
 
 
