@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 import mm_lib
 from mm_lib.model.tables import metadata
+from mm_lib.services import queue
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,12 @@ class SchemaState:
     current: str | None
     head: str
     differences: tuple[str, ...]
+    queue_problem: str = ""
 
     @property
     def up_to_date(self) -> bool:
         """At the newest revision, and as the model says."""
-        return self.current == self.head and not self.differences
+        return not self.problem
 
     @property
     def problem(self) -> str:
@@ -36,7 +38,9 @@ class SchemaState:
             return "The database has no schema yet. Run `mm-admin db upgrade`."
         if self.current != self.head:
             return f"The schema is at revision {self.current}, not {self.head}. Run `mm-admin db upgrade`."
-        return f"The schema differs from the model: {'; '.join(self.differences)}" if self.differences else ""
+        if self.differences:
+            return f"The schema differs from the model: {'; '.join(self.differences)}"
+        return self.queue_problem
 
 
 def migrations() -> Path:
@@ -47,15 +51,19 @@ def migrations() -> Path:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Apply every missing migration up to the revision."""
+    """Apply every missing migration up to the revision; the job queue comes with the newest."""
     with engine.begin() as connection:
         command.upgrade(_config(connection), revision)
+    if revision == "head" and queue.supported(engine):
+        queue.upgrade(engine)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Take migrations back down to the revision; "base" removes everything."""
     with engine.begin() as connection:
         command.downgrade(_config(connection), revision)
+        if revision == "base" and queue.supported(engine):
+            queue.remove(connection)
 
 
 def current_revision(engine: Engine) -> tuple[str | None, str]:
@@ -74,7 +82,8 @@ def state(engine: Engine) -> SchemaState:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         differences = compare_metadata(context, metadata)
-    return SchemaState(current, head, tuple(str(difference) for difference in differences))
+        queue_problem = queue.problem(connection) if queue.supported(engine) else ""
+    return SchemaState(current, head, tuple(str(difference) for difference in differences), queue_problem)
 
 
 def _config(connection: object) -> Config:
