@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from time import monotonic, time
 from typing import NamedTuple
@@ -57,15 +58,26 @@ class Limits(NamedTuple):
         return max(1, min(self.hosts, self.connections // self.connections_per_host))
 
 
+Guard = Callable[[HostTask], AbstractAsyncContextManager[str]]  # says why a host cannot be asked now; empty: it can
+
+
+@asynccontextmanager
+async def unguarded(_task: HostTask) -> AsyncIterator[str]:
+    """Nobody else asks these hosts."""
+    yield ""
+
+
 async def crawl(
-    tasks: Sequence[HostTask], make_fetcher: Callable[[], Fetcher], limits: Limits
+    tasks: Sequence[HostTask], make_fetcher: Callable[[], Fetcher], limits: Limits, guard: Guard = unguarded
 ) -> AsyncGenerator[HostReport]:
     """Run the tasks; a report for each, in the order in which they end."""
     run_ends = monotonic() + limits.total_timeout
     slots = asyncio.Semaphore(limits.hosts_at_once)  # first come, first served: hosts start in the order of the tasks
 
     async def run(task: HostTask) -> HostReport:
-        async with slots:
+        async with slots, guard(task) as busy:
+            if busy:
+                return not_asked(task, busy)
             return await crawl_host(task, make_fetcher(), limits, run_ends)
 
     running = [asyncio.create_task(run(task)) for task in tasks]
@@ -76,6 +88,16 @@ async def crawl(
         for one in running:
             one.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def not_asked(task: HostTask, reason: str) -> HostReport:
+    """The report on a host that was left alone."""
+    now = datetime.now(UTC)
+    categories = tuple(
+        CategoryReport(each.host_category_id, Outcome.NOT_ASKED, reason, now, total=each.plan.total)
+        for each in task.categories
+    )
+    return HostReport(task.host_id, task.name, task.site, now, 0.0, categories)
 
 
 async def crawl_host(task: HostTask, fetcher: Fetcher, limits: Limits, run_ends: float) -> HostReport:
