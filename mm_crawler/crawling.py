@@ -9,8 +9,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from random import SystemRandom
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
@@ -18,18 +19,20 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mm_crawler import engine, inputs, plan, policy, record, schedule
+from mm_crawler import engine, inputs, location, plan, policy, record, schedule
+from mm_crawler.alone import Stop, alone
 from mm_crawler.curl import CurlClient, CurlOptions
-from mm_crawler.engine import Limits
+from mm_crawler.engine import Guard, Limits
 from mm_crawler.fetch.base import Fetcher
 from mm_crawler.fetch.http import HttpFetcher
 from mm_crawler.inputs import MirrorRow
 from mm_crawler.policy import Rules
-from mm_crawler.report import CategoryReport, HostDecision, HostReport, HostTask, Tier
+from mm_crawler.report import CategoryReport, CrawlInput, HostDecision, HostReport, HostTask, Tier
 from mm_crawler.schedule import Bounds, Pace
 from mm_crawler.selection import Selection
 from mm_lib.cli.common import Program
 from mm_lib.model.state import Health
+from mm_lib.services import probes
 from mm_lib.settings import CrawlerSettings
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ class Options(NamedTuple):
     dry_run: bool = False  # ask and decide, but keep nothing
     timeout: float | None = None  # seconds, for the run
     host_timeout: float | None = None  # seconds, for one host
+    stop: Stop | None = None  # whoever runs the crawl in a thread can end it by this
 
 
 AS_SET = Options()
@@ -49,8 +53,8 @@ AS_SET = Options()
 class Teller(Protocol):
     """Is told about each host as soon as its result is kept."""
 
-    def begin(self, hosts: int) -> None:
-        """So many hosts will be asked."""
+    def begin(self, tasks: Sequence[HostTask]) -> None:
+        """These hosts will be asked."""
 
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
         """What was found and what follows; None: it could not be kept, or the host is gone."""
@@ -59,7 +63,7 @@ class Teller(Protocol):
 class Silent:
     """Is told and says nothing."""
 
-    def begin(self, hosts: int) -> None:
+    def begin(self, tasks: Sequence[HostTask]) -> None:
         """Nothing."""
 
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
@@ -75,6 +79,7 @@ class CrawlSummary:
     outcome: str = "nothing to ask"
     timed_out: bool = False
     problem: str = ""
+    busy: list[str] = field(default_factory=list)  # hosts that another program was asking
 
     @property
     def stopped(self) -> bool:
@@ -93,15 +98,42 @@ def crawl(
 
     Raises NotFound for a name that does not exist. Everything that goes wrong with a host is part of what was found.
     """
-    settings, rng = program.settings.crawler, SystemRandom()
+    settings = program.settings.crawler
     with program.reading() as session:
         found = inputs.read(session, selection, choose(tier, settings, datetime.now(UTC)))
-    tasks = plan.make_tasks(found, rng, settings.sample_parts)
-    if not tasks:
+    found, refused = _by_place(program, found, selection)
+    tasks = plan.make_tasks(found, SystemRandom(), settings.sample_parts)
+    if not tasks and not refused:
         return CrawlSummary()
     arguments = {"tier": tier or "due", "categories": list(selection.categories), "hosts": list(selection.hosts)}
     keeper = (DryRun if options.dry_run else Keeper)(program, tasks, arguments)
-    return _Crawl(tasks, keeper, settings, options, teller or Silent()).run()
+    return _Crawl(tasks, keeper, settings, refused=refused, options=options, teller=teller or Silent()).run()
+
+
+def _by_place(program: Program, found: CrawlInput, selection: Selection) -> tuple[CrawlInput, list[HostReport]]:
+    """Without the mirrors that stand elsewhere, and reports on those that we may not deal with.
+
+    Names are looked up where places are asked for, and before full crawls if there is an embargo.
+    """
+    thorough = [mirror for mirror in found.mirrors if any(Tier.FULL in each.tiers for each in mirror.categories)]
+    asked_for = found.mirrors if selection.continents else thorough if found.embargoed else ()
+    if not asked_for:
+        return found, []
+    settings = program.settings
+    places = location.locate(
+        asked_for, probes.make(settings.geo, settings.crawler.ca_file, settings.crawler.connect_timeout)
+    )
+    refused, kept = [], []
+    for mirror in found.mirrors:
+        place = places.get(mirror.host_id)
+        if place and selection.continents and not location.is_wanted(place, selection.continents, found.continents):
+            continue
+        reason = location.refusal(place, found.embargoed) if place else ""
+        if reason:
+            refused.append(HostReport(mirror.host_id, mirror.name, mirror.site, datetime.now(UTC), 0.0, (), reason))
+        else:
+            kept.append(mirror)
+    return replace(found, mirrors=tuple(kept)), refused
 
 
 def choose(tier: Tier | None, settings: CrawlerSettings, now: datetime) -> inputs.Choose:
@@ -157,6 +189,7 @@ class DryRun:
 
     def __init__(self, program: Program, tasks: Sequence[HostTask], arguments: dict[str, Any]) -> None:
         self._program = program
+        self.database = program.settings.database
         self._arguments = arguments
         self._rules = make_rules(program.settings.crawler)
         self._tasks = {each.host_category_id: each for task in tasks for each in task.categories}
@@ -209,11 +242,15 @@ class _Crawl:
         tasks: Sequence[HostTask],
         keeper: DryRun,
         settings: CrawlerSettings,
+        *,
+        refused: Sequence[HostReport],
         options: Options,
         teller: Teller,
     ) -> None:
         self._summary = CrawlSummary()
+        self._stop = options.stop or Stop()
         self._tasks = tasks
+        self._refused = refused
         self._keeper = keeper
         self._settings = settings
         self._limits = make_limits(settings, options)
@@ -228,7 +265,7 @@ class _Crawl:
         summary, started = self._summary, monotonic()
         summary.outcome = "interrupted"
         self._keeper.open()
-        self._teller.begin(len(self._tasks))
+        self._teller.begin(self._tasks)
         try:
             asyncio.run(self._ask_all())
             summary.timed_out = monotonic() - started >= self._limits.total_timeout
@@ -255,8 +292,16 @@ class _Crawl:
             self._limits.connections,
             self._settings.ca_file,
         )
+        for report in self._refused:
+            self._teller.tell(report, await asyncio.to_thread(self._keep, report))
+        stopping = self._stop.listening(partial(loop.call_soon_threadsafe, task.cancel))
+        with stopping, alone(self._keeper.database) as others:
+            self._summary.busy = others.busy
+            await self._ask(options, others.guard)
+
+    async def _ask(self, options: CurlOptions, guard: Guard) -> None:
         async with CurlClient(options) as client:
-            reports = engine.crawl(self._tasks, fetchers(client, self._settings), self._limits)
+            reports = engine.crawl(self._tasks, fetchers(client, self._settings), self._limits, guard)
             async with aclosing(reports):
                 async for report in reports:
                     # In a thread: a database that makes us wait must not make mirrors look slow.

@@ -28,10 +28,12 @@ from mm_crawler.schedule import ASKING
 from mm_crawler.selection import EVERYTHING, Selection
 from mm_lib.model.base import State
 from mm_lib.model.content import Category, Directory, FileDetail, Repository
+from mm_lib.model.geography import EmbargoedCountry
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.sites import Site
 from mm_lib.model.state import Health, HostCategoryHealth
 from mm_lib.services.errors import NotFound
+from mm_lib.services.geography import effective_continents
 
 
 class MirrorRow(NamedTuple):
@@ -52,8 +54,8 @@ class MirrorRow(NamedTuple):
 Choose = Callable[[MirrorRow], tuple[Tier, ...]]  # which tiers, largest first; none: it is left alone
 
 
-def read(session: Session, selection: Selection = EVERYTHING, choose: Choose | None = None) -> CrawlInput:
-    """What the selection is about, in the tiers that are chosen (all of it). Raises NotFound for unknown names."""
+def chosen(session: Session, selection: Selection, choose: Choose) -> list[tuple[MirrorRow, tuple[Tier, ...]]]:
+    """The host-categories of the selection that have a turn, with its tiers. Raises NotFound for unknown names."""
     _refuse_unknown_categories(session, selection.categories)
     found = _mirrors(session, selection)
     missing = sorted(set(selection.hosts) - {row.name for row in found})
@@ -65,8 +67,14 @@ def read(session: Session, selection: Selection = EVERYTHING, choose: Choose | N
         row._replace(memory=memories.get(row.host_category_id), changed_at=changed.get(row.category_id))
         for row in found
     ]
-    tiers = {row.host_category_id: choose(row) if choose else (Tier.FULL,) for row in rows}
-    rows = [row for row in rows if tiers[row.host_category_id]]
+    return [(row, tiers) for row in rows if (tiers := choose(row))]
+
+
+def read(session: Session, selection: Selection = EVERYTHING, choose: Choose | None = None) -> CrawlInput:
+    """What the selection is about, in the tiers that are chosen (all of it). Raises NotFound for unknown names."""
+    turns = chosen(session, selection, choose or (lambda _: (Tier.FULL,)))
+    rows = [row for row, _ in turns]
+    tiers = {row.host_category_id: of for row, of in turns}
     by_category: dict[int, list[MirrorRow]] = defaultdict(list)
     for row in rows:
         by_category[row.category_id].append(row)
@@ -74,7 +82,8 @@ def read(session: Session, selection: Selection = EVERYTHING, choose: Choose | N
         id_: _category(session, id_, of, {tier for row in of for tier in tiers[row.host_category_id]})
         for id_, of in sorted(by_category.items())
     }
-    return CrawlInput(categories, _by_host(session, rows, tiers))
+    embargoed = frozenset(session.scalars(select(EmbargoedCountry.country)))
+    return CrawlInput(categories, _by_host(session, rows, tiers), embargoed, effective_continents(session))
 
 
 def _refuse_unknown_categories(session: Session, names: Sequence[str]) -> None:
@@ -135,6 +144,7 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     )
     yield Host.state.in_(states)
     yield Site.state == State.ACTIVE
+    yield or_(Host.country.is_(None), Host.country.not_in(select(EmbargoedCountry.country)))
     if selection.include_private:
         yield or_(and_(~Host.private, ~Site.private), Host.crawl_private)
     else:
@@ -167,10 +177,28 @@ def why_not(session: Session, name: str, selection: Selection) -> str:
     if (host.private or site.private) and not (selection.include_private and host.crawl_private):
         permitted = "--include-private asks it" if host.crawl_private else "its owner does not let us crawl it"
         return f"{name} is not crawled: it is private; {permitted}."
+    if host.country and session.scalar(select(EmbargoedCountry.id).where(EmbargoedCountry.country == host.country)):
+        return f"{name} is not crawled: it stands in {host.country}, which is embargoed."
     return (
         f"{name} is not crawled: of the categories and hosts that were chosen it has none that it has a URL for "
         "and that is not always up to date."
     )
+
+
+def left_out(session: Session, name: str) -> list[str]:
+    """The categories of a host that no crawl asks for, each with the reason."""
+    query = (
+        select(Category.name, HostCategory.always_up_to_date, HostCategory.urls.any())
+        .join(HostCategory, HostCategory.category_id == Category.id)
+        .join(Host, Host.id == HostCategory.host_id)
+        .where(Host.name == name)
+        .order_by(Category.name)
+    )
+    return [
+        f"{category}: not asked: {'it is always up to date' if always else 'it has no URL there'}"
+        for category, always, has_url in session.execute(query)
+        if always or not has_url
+    ]
 
 
 def latest_changes(session: Session) -> dict[int, datetime]:
@@ -192,7 +220,8 @@ def _category(session: Session, category_id: int, rows: Iterable[MirrorRow], tie
     category = session.get_one(Category, category_id)
     whole = bool({Tier.FULL, Tier.INCREMENTAL} & set(tiers))
     important = _important(session, category_id) if whole or Tier.METADATA in tiers else {}
-    directories = _directories(session, category_id, important, whole=whole) if important or whole else ()
+    exact = category.source.get("type") != "http"  # index pages of a master may have told rough sizes only
+    directories = _directories(session, category_id, important, whole=whole, exact=exact) if important or whole else ()
     until = latest_changes(session).get(category_id)
     return MasterCategory(
         category_id,
@@ -208,12 +237,20 @@ def _category(session: Session, category_id: int, rows: Iterable[MirrorRow], tie
 
 
 def _directories(
-    session: Session, category_id: int, important: Mapping[int, tuple[ImportantFile, ...]], *, whole: bool
+    session: Session,
+    category_id: int,
+    important: Mapping[int, tuple[ImportantFile, ...]],
+    *,
+    whole: bool,
+    exact: bool,
 ) -> tuple[MasterDirectory, ...]:
     """All of them, or those with important files and those that repositories name."""
     query = (
         # As text: a category can have 150,000 directories, and decoded samples take four times the room.
-        select(Directory.id, Directory.path, Directory.readable, Directory.mtime, cast(Directory.sample, Text))
+        select(
+            *(Directory.id, Directory.path, Directory.readable, Directory.mtime, cast(Directory.sample, Text)),
+            *(Directory.listing_digest, Directory.file_count),
+        )
         .where(Directory.category_id == category_id)
         .order_by(Directory.path)
     )
@@ -222,8 +259,10 @@ def _directories(
         named = select(Repository.directory_id).where(Repository.category_id == category_id)
         query = query.where(or_(Directory.id.in_(with_files), Directory.id.in_(named)))
     return tuple(
-        MasterDirectory(id_, path, readable, mtime, sample or "[]", important.get(id_, ()))
-        for id_, path, readable, mtime, sample in session.execute(query)
+        MasterDirectory(
+            *(id_, path, readable, mtime, sample or "[]", important.get(id_, ())), digest if exact else None, files
+        )
+        for id_, path, readable, mtime, sample, digest, files in session.execute(query)
     )
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mm_crawler import crawling
-from mm_crawler.crawling import CrawlSummary, Options
-from mm_crawler.report import HostDecision, HostReport, Outcome, Tier, Verdict
-from mm_crawler.selection import Selection
-from mm_lib.cli.common import Program, example, json_option, show
+from mm_crawler import crawling, inputs, location
+from mm_crawler.crawling import CrawlSummary, Options, Teller
+from mm_crawler.explain import Explainer
+from mm_crawler.report import HostDecision, HostReport, HostTask, Outcome, Tier, Verdict
+from mm_crawler.selection import Fraction, Selection
+from mm_lib.cli.common import Program, example, json_option, show, wait_option
+from mm_lib.locks import held
+from mm_lib.model.geography import CONTINENTS
 
 JSON_COLUMNS = (
     *("host", "category", "outcome", "health"),
@@ -28,47 +32,135 @@ NOTED = (Verdict.ALTERNATE, Verdict.STALE, Verdict.MISSING, Verdict.UNREADABLE, 
 logger = logging.getLogger(__name__)
 
 
+def _fraction(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Fraction | None:
+    try:
+        return Fraction.parse(text) if text else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _continents(_ctx: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    known = (*CONTINENTS, location.NOWHERE)
+    found = tuple(text.upper() for text in texts)
+    for code in found:
+        if code.removeprefix("^") not in known:
+            raise click.BadParameter(
+                f"{code} is no continent; there are {' '.join(known)}, and ^ before one means: not"
+            )
+    return found
+
+
+_SECONDS = click.FloatRange(min=1)
+_SELECTION = (
+    click.option("--category", "categories", multiple=True, metavar="NAME", help="Only this one; can be repeated."),
+    click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only this one; can be repeated."),
+    click.option("--include-private", is_flag=True, help="Also private hosts whose owners let us crawl them."),
+    click.option(
+        "--include-disabled/--exclude-disabled",
+        help="Also hosts that their owners or the crawler switched off. The latter come back when they answer.",
+    ),
+    click.option("--startid", "first_id", type=int, default=0, metavar="ID", help="Only hosts from this id on."),
+    click.option("--stopid", "last_id", type=int, default=0, metavar="ID", help="Only hosts up to this id."),
+    click.option("--fraction", callback=_fraction, metavar="P:N", help="Only part P of N of the hosts, by their ids."),
+    click.option(
+        "--continent",
+        "continents",
+        multiple=True,
+        callback=_continents,
+        metavar="XX",
+        help="Only hosts with addresses there; ^XX: not there; --: unknown. Can be repeated.",
+    ),
+)
+_RUN = (
+    click.option(
+        "--tier",
+        "named",
+        type=click.Choice([tier.value for tier in reversed(Tier)]),
+        help="How much of a mirror is looked at. Default: full.",
+    ),
+    click.option("--canary", is_flag=True, help="Short for --tier canary: is it there at all?"),
+    click.option("--due", is_flag=True, help="What is due now for each host and category, by its schedule."),
+    click.option("--dry-run", is_flag=True, help="Ask and decide, but keep nothing."),
+    click.option("--timeout", type=_SECONDS, metavar="SECONDS", help="For the whole run. Default: as in the settings."),
+    click.option("--host-timeout", type=_SECONDS, metavar="SECONDS", help="For one host. Default: as in the settings."),
+    click.option("--no-fail", is_flag=True, help="Exit with 0 also when time ran out."),
+    click.option("--verbose", is_flag=True, help="With --host: explain every decision, line by line."),
+)
+
+
+def _options(options: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def put(command: Any) -> Any:
+        for option in reversed(tuple(options)):
+            command = option(command)
+        return command
+
+    return put
+
+
 @click.command(
-    epilog="Exit code 0: every mirror was asked, whatever was found. 1: time ran out, or results could not be kept."
+    epilog="Exit code 0: every mirror was asked, whatever was found. 1: time ran out, or results could not be kept. "
+    "75: a crawl of the same kind is running."
 )
-@click.option("--category", "categories", multiple=True, metavar="NAME", help="Only this category; can be repeated.")
-@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Only this host; can be repeated.")
-@click.option("--dry-run", is_flag=True, help="Ask and decide, but keep nothing.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="For the whole run. Default: as in the settings."
-)
+@_options(_RUN)
+@_options(_SELECTION)
+@wait_option
 @json_option
 @click.pass_obj
 @example('mm-crawler mirrors --category "Fedora Linux"')
 def mirrors(
     program: Program,
     *,
-    categories: tuple[str, ...],
-    hosts: tuple[str, ...],
+    named: str | None,
+    canary: bool,
+    due: bool,
     dry_run: bool,
     timeout: float | None,
+    host_timeout: float | None,
+    no_fail: bool,
+    verbose: bool,
+    wait: float,
     as_json: bool,
+    **selected: Any,
 ) -> None:
     """Find out which directories each mirror has up to date."""
-    with _told() as teller:
-        summary = crawling.crawl(
-            program, Selection(categories, hosts), Tier.FULL, Options(dry_run=dry_run, timeout=timeout), teller
-        )
-    _show(summary, as_json)
+    selection = Selection(**selected)
+    _check_usage(selection, tiers=[named, canary, due], verbose=verbose)
+    tier = None if due else Tier.CANARY if canary else Tier(named or Tier.FULL)
+    options = Options(dry_run=dry_run, timeout=timeout, host_timeout=host_timeout)
+    with _lock(program, tier, selection, wait, dry_run), _told(program, selection, verbose, as_json) as teller:
+        summary = crawling.crawl(program, selection, tier, options, teller)
+    _show(summary, as_json, quiet=due)
+    if summary.problem and not (no_fail and summary.timed_out):
+        raise click.ClickException(summary.problem)
 
 
-def _show(summary: CrawlSummary, as_json: bool) -> None:
+def _check_usage(selection: Selection, tiers: Sequence[object], *, verbose: bool) -> None:
+    if sum(map(bool, tiers)) > 1:
+        raise click.UsageError("--tier, --canary and --due exclude each other.")
+    if selection.fraction and (selection.first_id or selection.last_id):
+        raise click.UsageError("--fraction cannot be used with --startid or --stopid.")
+    if verbose and not selection.hosts:
+        raise click.UsageError("--verbose is about one host: name it with --host.")
+
+
+def _lock(
+    program: Program, tier: Tier | None, selection: Selection, wait: float, dry_run: bool
+) -> AbstractContextManager[object]:
+    """Two crawls of the same tier never run at once, unless they are about other parts of the hosts."""
+    part = f" {selection.fraction.part}:{selection.fraction.of}" if selection.fraction else ""
+    locks = [] if dry_run or selection.hosts else [f"{tier or 'scheduled'} crawl{part}"]
+    return held(program.settings.database, *locks, wait=wait)
+
+
+def _show(summary: CrawlSummary, as_json: bool, *, quiet: bool) -> None:
     if summary.stopped:
         raise click.Abort
-    if not summary.rows:
-        click.echo("There is no mirror to crawl: none is active and public and has a URL for a category.", err=True)
-        return
     if as_json:
         show(summary.rows, JSON_COLUMNS, as_json)
-    else:
+    elif summary.rows:
         show([{**row, "result": _result(row)} for row in summary.rows], COLUMNS, as_json)
-    if summary.problem:
-        raise click.ClickException(summary.problem)
+    elif not quiet:
+        click.echo("There is nothing to ask: no mirror was chosen that takes part, or nothing changed.", err=True)
 
 
 def _result(row: dict[str, Any]) -> str:
@@ -80,7 +172,7 @@ def _result(row: dict[str, Any]) -> str:
 class _Lines:
     """Tells a log about each host."""
 
-    def begin(self, hosts: int) -> None:
+    def begin(self, tasks: Sequence[HostTask]) -> None:
         """Nothing to say yet."""
 
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
@@ -96,9 +188,9 @@ class _Bar(_Lines):
         self._progress = progress
         self._task = progress.add_task("mirrors", total=None)
 
-    def begin(self, hosts: int) -> None:
+    def begin(self, tasks: Sequence[HostTask]) -> None:
         """The bar is full after so many."""
-        self._progress.update(self._task, total=hosts)
+        self._progress.update(self._task, total=len(tasks))
 
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
         """One line per category, and the bar grows."""
@@ -113,15 +205,22 @@ def _lines(report: HostReport, decision: HostDecision | None) -> Iterator[str]:
         return
     for category in decision.categories:
         yield f"{report.name}: {category.health}: {category.reason} ({report.seconds:.1f} s)"
-    if decision.disable_reason:
-        yield f"{report.name}: {decision.disable_reason}"
+    for reason in (decision.disable_reason, decision.enable_reason):
+        if reason:
+            yield f"{report.name}: {reason}"
 
 
 @contextmanager
-def _told() -> Iterator[_Lines]:
-    if not sys.stderr.isatty():
+def _told(program: Program, selection: Selection, verbose: bool, as_json: bool) -> Iterator[Teller]:
+    if verbose:
+        with program.reading() as session:
+            for name in selection.hosts:
+                for line in inputs.left_out(session, name):
+                    click.echo(f"{name}: {line}", err=as_json)
+        yield Explainer(partial(click.echo, err=as_json))
+    elif sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            yield _Bar(progress)
+    else:
         yield _Lines()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield _Bar(progress)

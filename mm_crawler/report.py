@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -84,6 +84,8 @@ class MasterDirectory:
     mtime: int
     sample_json: str
     important: tuple[ImportantFile, ...] = ()
+    digest: bytes | None = None  # over the names and sizes of all its files; None: not known exactly
+    file_count: int = 0
 
     @property
     def sample(self) -> tuple[SampleFile, ...]:
@@ -148,6 +150,8 @@ class CrawlInput:
 
     categories: Mapping[int, MasterCategory]
     mirrors: tuple[Mirror, ...]
+    embargoed: frozenset[str] = frozenset()  # countries
+    continents: Mapping[str, str] = field(default_factory=dict)  # of countries
 
 
 # ---------------------------------------------------------------- what is asked
@@ -271,6 +275,16 @@ class Outcome(StrEnum):
     ERROR = "error"  # we failed, not the mirror
 
 
+class AddressReport(NamedTuple):
+    """What the first question to one URL of a category brought to light."""
+
+    url: str
+    problem: str = ""  # why it leads nowhere; empty: it does
+    ipv4: bool | None = None  # its server answers by IPv4; None: not tried, or this machine has none
+    ipv6: bool | None = None
+    certificate_ends_at: int = 0  # Unix seconds; 0: no TLS, or no connection
+
+
 @dataclass(frozen=True, slots=True)
 class CategoryReport:
     """What was found of one category on one mirror: sets of directories, and a bounded number of examples."""
@@ -286,6 +300,7 @@ class CategoryReport:
     verdicts: Mapping[Verdict, BitMap] = field(default_factory=dict)
     evidence: tuple[tuple[str, Evidence], ...] = ()  # (verdict or what happened, why)
     repositories: Mapping[int, DirectoryVerdict] = field(default_factory=dict)  # repository id -> its repodata
+    addresses: tuple[AddressReport, ...] = ()  # of all its URLs, those that were tried
 
     def directories(self, verdict: Verdict) -> BitMap:
         """The directories with this verdict."""
@@ -310,9 +325,24 @@ class HostReport:
     refused: str = ""  # why we may not deal with it; it was not asked then
 
     @property
+    def ipv4(self) -> bool | None:
+        """Whether any of its servers answers by IPv4; None: that could not be tried."""
+        return _any(address.ipv4 for category in self.categories for address in category.addresses)
+
+    @property
+    def ipv6(self) -> bool | None:
+        """Whether any of its servers answers by IPv6; None: that could not be tried."""
+        return _any(address.ipv6 for category in self.categories for address in category.addresses)
+
+    @property
     def asked(self) -> bool:
         """At least one category was tried."""
         return any(category.outcome is not Outcome.NOT_ASKED for category in self.categories)
+
+
+def _any(answers: Iterable[bool | None]) -> bool | None:
+    known = [answer for answer in answers if answer is not None]
+    return any(known) if known else None
 
 
 # ---------------------------------------------------------------- what follows from it

@@ -133,7 +133,7 @@ def test_only_the_named_host_and_category_are_asked(world: World, nginx: Nginx, 
 
 
 def test_nothing_to_crawl_is_said(world: World) -> None:
-    assert "There is no mirror to crawl" in crawl().output
+    assert "There is nothing to ask" in crawl().output
 
 
 def test_when_time_runs_out_the_exit_code_is_1_and_nobody_is_blamed(
