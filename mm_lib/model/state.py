@@ -194,11 +194,14 @@ class Job(Base):
 
     id: Mapped[Id]
     kind: Mapped[Name]
+    host_category_id: Mapped[int | None] = mapped_column(
+        ForeignKey("host_category.id", ondelete="CASCADE"), index=True, doc="what is to be crawled"
+    )
     arguments: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     state: Mapped[JobState] = mapped_column(text_enum(JobState, "state"), default=JobState.WAITING)
     requested_by: Mapped[str] = mapped_column(default="")
     created_at: Mapped[Created]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    lease_until: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None] = mapped_column(doc="until then somebody sees to it; then anybody may")
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
