@@ -4,10 +4,13 @@ ServiceError
 ├── NotFound         there is no such thing
 ├── AlreadyExists    the name is taken
 ├── InvalidValue     a value that cannot be used; says which and what would be right
-└── NotAllowed       this person may not do that
+├── NotAllowed       this person may not do that
+└── TooOften         not again so soon
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 
 class ServiceError(Exception):
@@ -33,3 +36,11 @@ class InvalidValue(ServiceError):
 
 class NotAllowed(ServiceError):
     """This person may not do that."""
+
+
+class TooOften(ServiceError):
+    """Not again so soon. `ready_at` says when; None: nobody knows."""
+
+    def __init__(self, message: str, ready_at: datetime | None) -> None:
+        super().__init__(message)
+        self.ready_at = ready_at
