@@ -9,6 +9,7 @@ import click
 from mm_crawler.master.command import master
 from mm_crawler.master.update_file import update_file
 from mm_crawler.mirrors import mirrors
+from mm_crawler.propagation import propagation
 from mm_lib.cli.common import Group, Program, config_option
 
 
@@ -22,4 +23,5 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
 main.add_command(master)
 main.add_command(mirrors)
+main.add_command(propagation)
 main.add_command(update_file)

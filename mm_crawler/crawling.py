@@ -31,7 +31,7 @@ from mm_crawler.report import CategoryReport, CrawlInput, HostDecision, HostRepo
 from mm_crawler.schedule import Bounds, Pace
 from mm_crawler.selection import Selection
 from mm_lib.cli.common import Program
-from mm_lib.model.state import Health
+from mm_lib.model.state import Health, RunKind
 from mm_lib.services import probes
 from mm_lib.settings import CrawlerSettings
 
@@ -107,7 +107,18 @@ def crawl(
         return CrawlSummary()
     arguments = {"tier": tier or "due", "categories": list(selection.categories), "hosts": list(selection.hosts)}
     keeper = (DryRun if options.dry_run else Keeper)(program, tasks, arguments)
-    return _Crawl(tasks, keeper, settings, refused=refused, options=options, teller=teller or Silent()).run()
+    return run(program, keeper, options, teller, refused)
+
+
+def run(
+    program: Program,
+    keeper: DryRun,
+    options: Options = AS_SET,
+    teller: Teller | None = None,
+    refused: Sequence[HostReport] = (),
+) -> CrawlSummary:
+    """Ask the hosts that the keeper has tasks for, and hand it each report."""
+    return _Crawl(keeper, program.settings.crawler, refused=refused, options=options, teller=teller or Silent()).run()
 
 
 def _by_place(program: Program, found: CrawlInput, selection: Selection) -> tuple[CrawlInput, list[HostReport]]:
@@ -188,8 +199,9 @@ class DryRun:
     """Decides about each host and keeps nothing."""
 
     def __init__(self, program: Program, tasks: Sequence[HostTask], arguments: dict[str, Any]) -> None:
-        self._program = program
+        self.tasks = tasks
         self.database = program.settings.database
+        self._program = program
         self._arguments = arguments
         self._rules = make_rules(program.settings.crawler)
         self._tasks = {each.host_category_id: each for task in tasks for each in task.categories}
@@ -213,12 +225,13 @@ class DryRun:
 class Keeper(DryRun):
     """Decides about each host and records it, in one transaction per host."""
 
+    kind = RunKind.MIRRORS
     _run_id = 0
 
     def open(self) -> None:
         """Note that the run begins."""
         with self._program.transaction() as session:
-            self._run_id = record.open_run(session, self._arguments, datetime.now(UTC))
+            self._run_id = record.open_run(session, self._arguments, datetime.now(UTC), self.kind)
 
     def keep(self, report: HostReport) -> HostDecision | None:
         """What follows; None when the host is gone."""
@@ -239,7 +252,6 @@ class _Crawl:
 
     def __init__(
         self,
-        tasks: Sequence[HostTask],
         keeper: DryRun,
         settings: CrawlerSettings,
         *,
@@ -249,7 +261,7 @@ class _Crawl:
     ) -> None:
         self._summary = CrawlSummary()
         self._stop = options.stop or Stop()
-        self._tasks = tasks
+        self._tasks = keeper.tasks
         self._refused = refused
         self._keeper = keeper
         self._settings = settings
@@ -257,7 +269,9 @@ class _Crawl:
         self._teller = teller
         self._lost: list[str] = []
         self._categories = {
-            category.host_category_id: category.plan.category.name for task in tasks for category in task.categories
+            category.host_category_id: category.plan.category.name
+            for task in keeper.tasks
+            for category in task.categories
         }
 
     def run(self) -> CrawlSummary:

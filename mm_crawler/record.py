@@ -41,9 +41,9 @@ from mm_lib.model.state import (
 PROGRAM = "mm-crawler"  # who decided, where a state or a change names somebody
 
 
-def open_run(session: Session, arguments: dict[str, Any], started_at: datetime) -> int:
+def open_run(session: Session, arguments: dict[str, Any], started_at: datetime, kind: RunKind = RunKind.MIRRORS) -> int:
     """Note that a run of the crawler begins; returns its id."""
-    run = CrawlRun(kind=RunKind.MIRRORS, arguments=arguments, started_at=started_at)
+    run = CrawlRun(kind=kind, arguments=arguments, started_at=started_at)
     session.add(run)
     session.flush()
     return run.id
