@@ -34,6 +34,7 @@ from mm_crawler.report import (
 
 REPOMD = "repomd.xml"
 REPODATA = "repodata"
+READ = frozenset((REPOMD, "Release", "InRelease", "summary"))  # small important files, judged by their hashes
 WEB = ("https", "http")
 SCHEMES = (*WEB, "ftps", "ftp", "rsync")  # best first, for single files
 
@@ -102,7 +103,7 @@ class Planner:
             return self._metadata(carried.host_category_id, urls, memory, changed)
         because = self._because(memory, changed)
         ids = because.changed | because.again | because.sample
-        return CategoryTask(carried.host_category_id, urls, self._part(ids), tier, because)
+        return CategoryTask(carried.host_category_id, urls, self.part(ids), tier, because)
 
     def _metadata(
         self, host_category_id: int, urls: tuple[str, ...], memory: Memory, changed: BitMap
@@ -110,7 +111,7 @@ class Planner:
         known = changed if memory.changes_until(Tier.METADATA) else self._metadata_ids
         because = Because(known & self._metadata_ids, memory.ask_again & self._metadata_ids, BitMap())
         ids = because.changed | because.again
-        return CategoryTask(host_category_id, urls, self._part(ids), Tier.METADATA, because) if ids else None
+        return CategoryTask(host_category_id, urls, self.part(ids), Tier.METADATA, because) if ids else None
 
     def _because(self, memory: Memory, changed: BitMap) -> Because:
         """With a sample of what nothing speaks for, so that in so many crawls everything was asked for once."""
@@ -128,9 +129,9 @@ class Planner:
         moment = since.timestamp()
         return BitMap(id_ for id_, at in self._category.changes.items() if at > moment)
 
-    def _part(self, ids: BitMap) -> CategoryPlan:
+    def part(self, ids: BitMap) -> CategoryPlan:
         """The plan for some directories, and for those without files for which they alone can speak."""
-        asked = sorted(self._places[id_] for id_ in ids)
+        asked = sorted(self._places[id_] for id_ in ids if id_ in self._places)
         implied = (each for id_ in ids for each in self._implied_by.get(id_, ()) if each.by.issubset(ids))
         return CategoryPlan(
             self._category,
@@ -210,18 +211,23 @@ def _implied(
 
 def questions(directory: MasterDirectory, topdir: str, max_digest_bytes: int) -> tuple[Question, ...]:
     """What is asked of a directory: its important files first, since an older version of them decides alone."""
-    below = directory.path.removeprefix(topdir).strip("/")
-    prefix = f"{below}/" if below else ""
+    path = below(directory, topdir)
+    prefix = f"{path}/" if path else ""
     important = sorted(directory.important, key=lambda file: (file.name != REPOMD, file.name))
     known = {file.name for file in important}
     first = []
     for file in important:
         newest = file.versions[0]
-        digest = file.name == REPOMD and newest.sha256 is not None and newest.size <= max_digest_bytes
+        digest = file.name in READ and newest.sha256 is not None and newest.size <= max_digest_bytes
         how = How.DIGEST if digest else How.LOOK
         first.append(Question(prefix + file.name, how, newest.size, file.versions))
     rest = (Question(prefix + file.name, How.LOOK, file.size) for file in directory.sample if file.name not in known)
     return (*first, *rest)
+
+
+def below(directory: MasterDirectory, topdir: str) -> str:
+    """Its path below the topdir."""
+    return directory.path.removeprefix(topdir).strip("/")
 
 
 def digest_limit(question: Question, max_digest_bytes: int) -> int:
