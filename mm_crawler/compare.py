@@ -79,6 +79,17 @@ def judge_file(question: Question, url: str, answer: Answer | FetchError, clock:
     return FileVerdict(Verdict.OK if same else Verdict.STALE, evidence)
 
 
+def judge_listed(question: Question, url: str, size: int | None, clock: Clock) -> FileVerdict:
+    """What a listing says about a file; without size: it is not in it."""
+    expected = f"{question.size} bytes"
+    if size is None:
+        return FileVerdict(Verdict.MISSING, Evidence(url, expected, "it is not in the listing"))
+    evidence = Evidence(url, expected, f"{size} bytes in the listing")
+    if question.versions:
+        return _judge_version(question._replace(how=How.LOOK), Answer(HTTPStatus.OK, size), evidence, clock)
+    return FileVerdict(Verdict.OK if size == question.size else Verdict.STALE, evidence)
+
+
 def _judge_version(question: Question, answer: Answer, evidence: Evidence, clock: Clock) -> FileVerdict:
     """Which known version the mirror has: by hash where the file was read, else by size."""
     newest = question.versions[0]
@@ -139,7 +150,7 @@ def _expected(question: Question) -> str:
 def found(answer: Answer | FetchError, url: str) -> str:
     """An answer, or why there was none, in words."""
     if isinstance(answer, FetchError):
-        return _clean(str(answer))
+        return clean(str(answer))
     parts = [str(answer.status)]
     if answer.status == HTTPStatus.OK:
         if answer.sha256 is not None:
@@ -149,10 +160,10 @@ def found(answer: Answer | FetchError, url: str) -> str:
         else:
             parts.append("no length")
     if other_host(url, answer):
-        parts.append(f"redirected to {_clean(answer.redirected_to)}")
+        parts.append(f"redirected to {clean(answer.redirected_to)}")
     return ", ".join(parts)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """What a stranger sent, short and fit for a page, a log and every database."""
     return "".join(character if character.isprintable() else "?" for character in text[:MAX_FOUND])

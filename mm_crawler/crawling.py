@@ -24,7 +24,7 @@ from mm_crawler.alone import Stop, alone
 from mm_crawler.curl import CurlClient, CurlOptions
 from mm_crawler.engine import Guard, Limits
 from mm_crawler.fetch.base import Fetcher
-from mm_crawler.fetch.http import HttpFetcher
+from mm_crawler.fetch.host import HostFetcher, Manners
 from mm_crawler.inputs import MirrorRow
 from mm_crawler.policy import Rules
 from mm_crawler.report import CategoryReport, CrawlInput, HostDecision, HostReport, HostTask, Tier
@@ -192,7 +192,8 @@ def make_limits(settings: CrawlerSettings, options: Options) -> Limits:
 def fetchers(client: CurlClient, settings: CrawlerSettings) -> Callable[[], Fetcher]:
     """Makes what asks one mirror."""
     rng = SystemRandom()
-    return lambda: HttpFetcher(client, settings.tries, rng)
+    manners = Manners(settings.tries, settings.requests_per_second, settings.connect_timeout, settings.request_timeout)
+    return lambda: HostFetcher(client, manners, rng)
 
 
 class DryRun:

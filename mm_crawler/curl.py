@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from http import HTTPStatus
 from pathlib import Path
+from ssl import cert_time_to_seconds
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -20,11 +21,12 @@ SPARE_HANDLES = 64  # idle easy handles that are kept
 
 
 class CurlError(Exception):
-    """libcurl could not finish a transfer; `code` is its error number."""
+    """libcurl could not finish a transfer; `code` is its error number, `reason` the system's if it has one."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, reason: int = 0) -> None:
         super().__init__(message)
         self.code = code
+        self.reason = reason
 
 
 class BodyTooLong(CurlError):
@@ -59,6 +61,14 @@ class Download(NamedTuple):
     length: int | None  # of a whole body, as the server says
     modified: int  # Last-Modified in Unix seconds; 0: not said
     url: str
+    retry_after: float = 0.0
+
+
+class Probed(NamedTuple):
+    """An answer over a connection of a chosen kind."""
+
+    response: Response
+    certificate_ends_at: int  # Unix seconds; 0: no TLS
 
 
 class CurlClient:
@@ -107,6 +117,23 @@ class CurlClient:
         finally:
             self._spare_or_close(handle)
 
+    async def probe(self, url: str, family: int) -> Probed:
+        """Ask for the headers over a new connection by IPv4 or IPv6 (4, 6). Raises CurlError."""
+        handle = _new_handle(self._options)
+        try:
+            handle.setopt(pycurl.URL, url)
+            handle.setopt(pycurl.NOBODY, True)
+            handle.setopt(pycurl.FRESH_CONNECT, True)
+            handle.setopt(pycurl.OPT_CERTINFO, True)
+            handle.setopt(pycurl.IPRESOLVE, pycurl.IPRESOLVE_V4 if family == 4 else pycurl.IPRESOLVE_V6)
+            try:
+                await self._perform(handle)
+            except CurlError as error:
+                raise CurlError(error.code, str(error), handle.getinfo(pycurl.OS_ERRNO)) from None
+            return Probed(_response(handle, _content_length(handle), None), _certificate_end(handle))
+        finally:
+            handle.close()
+
     async def digest(self, url: str, limit: int) -> Response:
         """Read and hash the body. Raises CurlError, BodyTooLong when it has more than `limit` bytes."""
         body = _Body(limit)
@@ -137,9 +164,8 @@ class CurlClient:
             await self._perform(handle)
             modified = max(0, handle.getinfo(pycurl.INFO_FILETIME))
             effective = handle.getinfo_raw(pycurl.EFFECTIVE_URL).decode("utf-8", "replace")
-            return Download(
-                handle.getinfo(pycurl.RESPONSE_CODE), bytes(kept.data), _content_length(handle), modified, effective
-            )
+            said = _response(handle, _content_length(handle), None)
+            return Download(said.status, bytes(kept.data), said.length, modified, effective, said.retry_after)
         except CurlError as error:
             if kept.overflown:
                 raise BodyTooLong(error.code, f"more than {limit} bytes") from None
@@ -267,7 +293,8 @@ def _new_handle(options: CurlOptions) -> pycurl.Curl:
     handle = pycurl.Curl()
     web = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
     settings: dict[int, Any] = {
-        pycurl.PROTOCOLS: web,
+        pycurl.PROTOCOLS: web | pycurl.PROTO_FTP | pycurl.PROTO_FTPS,
+        pycurl.FTP_FILEMETHOD: pycurl.FTPMETHOD_SINGLECWD,
         pycurl.REDIR_PROTOCOLS: web,  # a mirror must not send us to file:// or gopher://
         pycurl.FOLLOWLOCATION: True,
         pycurl.MAXREDIRS: MAX_REDIRECTS,
@@ -289,9 +316,20 @@ def _content_length(handle: pycurl.Curl) -> int | None:
     return None if length < 0 else length
 
 
+def _certificate_end(handle: pycurl.Curl) -> int:
+    """When the server's own certificate ends: the first of the chain that it showed."""
+    for chain in handle.getinfo(pycurl.INFO_CERTINFO):
+        for name, value in chain:
+            if name == "Expire date":
+                return int(cert_time_to_seconds(value))
+    return 0
+
+
 def _response(handle: pycurl.Curl, length: int | None, sha256: str | None) -> Response:
     redirected = handle.getinfo(pycurl.REDIRECT_COUNT) > 0
     status = handle.getinfo(pycurl.RESPONSE_CODE)
+    if handle.getinfo(pycurl.SCHEME).lower() in ("ftp", "ftps"):
+        status = HTTPStatus.OK  # what FTP says no to ends in an error
     return Response(
         status,
         length,

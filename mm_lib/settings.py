@@ -181,6 +181,7 @@ class CrawlerSettings(Section):
         description="what mirrors see; as it is, frontend.public_url adds the page that explains the crawler",
     )
     connections_per_host: int = Field(2, ge=1, le=16, description="connections to one mirror at once")
+    requests_per_second: float = Field(10.0, gt=0, description="requests to one mirror in a second")
     connections: int = Field(200, ge=1, description="connections in all")
     hosts: int = Field(50, ge=1, description="mirrors crawled at once")
     connect_timeout: Seconds = Field(10.0, description="seconds to connect")

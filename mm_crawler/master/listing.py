@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 from mm_crawler.master.contents import Contents
 from mm_crawler.master.filelist import MAX_LINE, START, ListTree, open_plain
@@ -22,6 +22,11 @@ _LINE = re.compile(
     rb"([-dlbcps])([-rwxsStT]{9})[.+@]? +([0-9][0-9,]{0,24}) ([0-9]{4})/([0-9]{2})/([0-9]{2})"
     rb" ([0-9]{2}):([0-9]{2}):([0-9]{2}) (.*)",
     re.DOTALL,
+)
+# The same, for many lines at once and without the time.
+_ROWS = re.compile(
+    r"^([-dlbcps])[-rwxsStT]{9}[.+@]? +([0-9][0-9,]{0,24}) [0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} (.*)$",
+    re.MULTILINE,
 )
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
 _FORBIDDEN = re.compile(rb"[\x00-\x1f\x7f]")
@@ -77,6 +82,35 @@ def to_row(line: bytes) -> bytes | None:
     if kind == b"d" and not (mode[6:7] == b"r" and mode[8:9] in b"xt"):
         mark = b"d-"
     return b"%d\t%b\t%b\t%b\n" % (time, mark, size.replace(b",", b""), name)
+
+
+class Entries(NamedTuple):
+    """Lines of a listing as columns; a link's name is without what it leads to."""
+
+    kinds: Sequence[str]
+    sizes: Sequence[str]
+    names: Sequence[str]
+
+
+def entries(lines: bytes) -> Entries:
+    """What whole lines say. Those that are of no listing are left out."""
+    rows = _ROWS.findall(lines.decode("utf-8", "surrogateescape"))
+    if not rows:
+        return Entries((), (), ())
+    kinds, sizes, names = zip(*rows, strict=True)
+    if b"," in lines:
+        sizes = tuple(size.replace(",", "") for size in sizes)
+    if "l" in kinds:
+        names = tuple(
+            name.partition(" -> ")[0] if kind == "l" else name for kind, name in zip(kinds, names, strict=True)
+        )
+    if b"\\#" in lines:
+        names = tuple(_unescaped(name) if "\\#" in name else name for name in names)
+    return Entries(kinds, sizes, names)
+
+
+def _unescaped(name: str) -> str:
+    return unescape(name.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
 
 def unescape(name: bytes) -> bytes:

@@ -28,7 +28,7 @@ from mm_crawler.master.scanned import (
 )
 from mm_lib.settings import CrawlerSettings
 
-_PARTIAL = (23, 24)
+PARTIAL = (23, 24)
 _SILENCE = 300  # seconds in which nothing comes, after which rsync gives up
 _ERRORS = 1 << 16  # bytes of rsync's messages that are looked at
 _MEANING = {
@@ -52,6 +52,7 @@ _MEANING = {
     127: "rsync is not installed; Debian's package is called rsync",
 }
 _COMPLAINT = re.compile(r'(?P<what>\w+)(?:\(| |: )"(?P<path>[^\n]*)" \(in [^)\n]*\)(?P<denied>.*\((?:1|13)\)$)?')
+MISSING = re.compile(r'link_stat "/?(?P<path>[^\n]*)" \(in [^)\n]*\) failed: .*\(2\)$')  # named, but not there
 _SUMMING_UP = ("rsync error: ", "rsync: [Receiver] ", "rsync: [receiver] ")
 
 
@@ -90,7 +91,7 @@ class RsyncContents:
         names = [path.encode("utf-8", "surrogateescape") for path in paths]
         options = ["--copy-links", "--times", "--no-implied-dirs", f"--max-size={limit}", *self._from(names)]
         code, errors = self.run(options, [str(self._fetched)])
-        if code not in (0, *_PARTIAL):
+        if code not in (0, *PARTIAL):
             raise SourceError(explain(self.url, code, errors))
 
     def read(self, path: str, limit: int) -> Content:
@@ -114,7 +115,7 @@ class RsyncContents:
             _, code, errors = self.list_into(stream, options)
             stream.seek(0)
             rows = stream.read().splitlines()
-        if code not in (0, *_PARTIAL):
+        if code not in (0, *PARTIAL):
             raise SourceError(explain(self.url, code, errors))
         return any(row.endswith(b"\t" + path.encode("utf-8", "surrogateescape")) for row in rows)
 
@@ -203,8 +204,8 @@ class RsyncTree:
                 converted, code, errors = contents.list_into(target, ["--recursive", *_LEFT_OUT])
             problems = converted.problems
             looks: dict[str, Look] = {}
-            if code in _PARTIAL:
-                looks, said = hidden(errors, _inside_module(contents.url))
+            if code in PARTIAL:
+                looks, said = hidden(errors, inside_module(contents.url))
                 problems = [*problems, *said]
             elif code:
                 raise SourceError(explain(contents.url, code, errors))
@@ -231,10 +232,10 @@ def hidden(errors: str, inside: str) -> tuple[dict[str, Look], list[str]]:
     """
     looks: dict[str, Look] = {}
     problems: list[str] = []
-    lines = [line for line in errors.splitlines() if line and not line.startswith(_SUMMING_UP)]
+    lines = complaints(errors)
     for line in lines:
         match = _COMPLAINT.search(line)
-        path = _below(match["path"], inside) if match else None
+        path = below_top(match["path"], inside) if match else None
         if match is None or path is None:
             looks[""] = Look.FAILED  # who knows what is missing where
         elif match["what"] == "change_dir" or (match["what"] == "opendir" and not path):
@@ -251,7 +252,12 @@ def hidden(errors: str, inside: str) -> tuple[dict[str, Look], list[str]]:
     return looks, problems[:MAX_KEPT]
 
 
-def _below(path: str, inside: str) -> str | None:
+def complaints(errors: str) -> list[str]:
+    """The messages that are about something, without those that sum up."""
+    return [line for line in errors.splitlines() if line and not line.startswith(_SUMMING_UP)]
+
+
+def below_top(path: str, inside: str) -> str | None:
     """The path below the top, None for one that is elsewhere."""
     path = unescape(path.encode()).decode("utf-8", "surrogateescape").strip("/")
     if not inside:
@@ -261,7 +267,8 @@ def _below(path: str, inside: str) -> str | None:
     return path.removeprefix(f"{inside}/") if path.startswith(f"{inside}/") else None
 
 
-def _inside_module(url: str) -> str:
+def inside_module(url: str) -> str:
+    """Where an rsync URL lies in its module."""
     return unquote(urlsplit(url).path).strip("/").partition("/")[2]
 
 

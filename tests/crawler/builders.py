@@ -17,6 +17,7 @@ from mm_crawler.report import (
     ImportantFile,
     MasterCategory,
     MasterDirectory,
+    Tier,
 )
 from mm_lib.model.content import Arch, Category, Directory, FileDetail, Product, Repository, Version
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
@@ -77,7 +78,7 @@ def write(root: Path, master: MasterCategory) -> Path:
     return root
 
 
-def tasks_for(urls: dict[str, str], master: MasterCategory) -> list[HostTask]:
+def tasks_for(urls: dict[str, str], master: MasterCategory, tier: Tier = Tier.FULL) -> list[HostTask]:
     """A task per mirror, in the order given; host and host-category ids count from 1."""
     from random import Random
 
@@ -85,7 +86,7 @@ def tasks_for(urls: dict[str, str], master: MasterCategory) -> list[HostTask]:
 
     plan = make_plan(master, Random(1))
     return [
-        HostTask(number, name, "site", (CategoryTask(number, (url,), plan),))
+        HostTask(number, name, "site", (CategoryTask(number, (url,), plan, tier),))
         for number, (name, url) in enumerate(urls.items(), 1)
     ]
 

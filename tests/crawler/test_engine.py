@@ -13,11 +13,13 @@ from random import Random
 import pytest
 
 from mm_crawler import engine
+from mm_crawler.asking import GIVE_UP_AFTER
 from mm_crawler.curl import CurlClient, CurlOptions
-from mm_crawler.engine import EXAMPLES, GIVE_UP_AFTER, Limits, crawl
-from mm_crawler.fetch.base import Answer, Fetcher
+from mm_crawler.engine import Limits, crawl
+from mm_crawler.fetch.base import Answer, Fetcher, Reached
 from mm_crawler.fetch.http import HttpFetcher
-from mm_crawler.report import CategoryReport, CategoryTask, HostReport, HostTask, MasterCategory, Outcome, Verdict
+from mm_crawler.findings import EXAMPLES
+from mm_crawler.report import CategoryReport, CategoryTask, HostReport, HostTask, MasterCategory, Outcome, Tier, Verdict
 from tests.crawler import hostile
 from tests.crawler.builders import DAY, NEW, OLD, TOPDIR, category, directory, limits, repomd, tasks_for, write
 from tests.crawler.hostile import Behaviour, HostileServer
@@ -109,7 +111,7 @@ def test_evidence_names_the_url_what_should_have_come_and_what_came(nginx: Nginx
     ((kind, evidence),) = report.evidence
     assert kind == "stale"
     assert evidence.url == f"{nginx.urls['damaged']}/os/Packages/b%20c%2Bd~e.rpm"
-    assert (evidence.expected, evidence.found) == ("200, 4 bytes", "200, 16 bytes")
+    assert (evidence.expected, evidence.found) == ("4 bytes", "16 bytes in the listing")
 
 
 def test_which_metadata_a_mirror_has_is_reported_per_repository(nginx: Nginx, tree: MasterCategory) -> None:
@@ -125,7 +127,7 @@ def test_which_metadata_a_mirror_has_is_reported_per_repository(nginx: Nginx, tr
 
 def test_only_what_is_needed_is_asked(nginx: Nginx, tree: MasterCategory) -> None:
     """Case 34: an empty directory sends no request. The first file that is not right ends the questions."""
-    reports = run(tasks_for(nginx.urls, tree))
+    reports = run(tasks_for(nginx.urls, tree, Tier.INCREMENTAL))
     assert sorted(nginx.requests("good")) == [
         "GET /os/repodata/repomd.xml 200",
         "HEAD / 403",
@@ -231,7 +233,7 @@ def test_a_mirror_that_stops_answering_is_left_alone_and_the_rest_is_unknown() -
         return hostile.first(count, hostile.polite, then=hostile.reset)
 
     with HostileServer(dies_after(6)) as server:  # the topdir and five files
-        report = run(tasks_for({"mirror": server.url}, many(100)))["mirror"]
+        report = run(tasks_for({"mirror": server.url}, many(100), Tier.INCREMENTAL))["mirror"]
         assert len(server.asked) < 30
     found = only(report)
     assert found.outcome is Outcome.ASKED
@@ -273,6 +275,9 @@ def test_no_more_connections_are_used_at_once_than_allowed() -> None:
         def __init__(self) -> None:
             self.requests = 0
 
+        async def reach(self, url: str) -> Reached:
+            return Reached(await self.look(url))
+
         async def look(self, url: str) -> Answer:
             nonlocal now, peak
             now += 1
@@ -281,10 +286,7 @@ def test_no_more_connections_are_used_at_once_than_allowed() -> None:
             now -= 1
             return Answer(200, 4)
 
-        async def digest(self, url: str, limit: int) -> Answer:
-            raise AssertionError
-
-    tasks = tasks_for({f"m{number}": "http://m" for number in range(12)}, many(20))
+    tasks = tasks_for({f"m{number}": "http://m" for number in range(12)}, many(20), Tier.INCREMENTAL)
     reports = run(tasks, limits(hosts=10, connections=7, connections_per_host=2), make=lambda _: Counting())
     assert len(reports) == 12
     assert peak <= 6  # three hosts with two connections each: what seven connections are enough for
@@ -294,10 +296,7 @@ def test_a_mistake_of_ours_ends_in_a_report_too(tree: MasterCategory) -> None:
     class Broken:
         requests = 0
 
-        async def look(self, url: str) -> Answer:
-            raise ZeroDivisionError
-
-        async def digest(self, url: str, limit: int) -> Answer:
+        async def reach(self, url: str) -> Reached:
             raise ZeroDivisionError
 
     found = only(run(tasks_for({"m": "http://m"}, tree), make=lambda _: Broken())["m"])

@@ -14,6 +14,7 @@ from mm_crawler.curl import CurlClient, CurlOptions
 from mm_crawler.fetch import base
 from mm_crawler.fetch.base import Answer, BadAnswer, BadCertificate, FetchError, TooLarge, TooSlow, Unreachable
 from mm_crawler.fetch.http import HttpFetcher
+from mm_crawler.fetch.pace import Pace
 from tests.crawler import hostile
 from tests.crawler.builders import sha256
 from tests.crawler.hostile import Behaviour, HostileServer
@@ -58,7 +59,7 @@ def ask(
 
     async def run() -> Answer:
         async with CurlClient(CurlOptions("tests", timeout, timeout, 4, ca_file)) as client:
-            return await send(HttpFetcher(client, tries, Random(1), sleep))
+            return await send(HttpFetcher(client, tries, Random(1), Pace(sleep=sleep)))
 
     return asyncio.run(run())
 
