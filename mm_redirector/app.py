@@ -46,6 +46,7 @@ _COUNTER = count()
 MAX_PLANS = 4_096
 MAX_SORTS = 1_024
 MAX_CLAIMS = 1_024  # about 15 MB
+MAX_PORTIONS = 16_384  # about 15 MB
 
 
 class Application:
@@ -68,6 +69,7 @@ class Application:
         self._geo = geo
         self._policy = policy
         self._log = log
+        self._logs = log is not ignore
         self._log_all = log_all
         self._observe = observe
         self._exposition = exposition
@@ -100,12 +102,12 @@ class Application:
             asked, client, selected, _, cache, _ = decision
             kind = asked.kind
             response = render.respond(selected, asked, client, cache, int(now))
-            result, tier = "OK", _NAMES[selected.tiers[0].kind] if selected.tiers else "NONE"
+            result, tier = "OK", _NAMES[selected.shares[0].kind] if selected.shares else "NONE"
         spent = time.perf_counter() - start
         self._observe(_NAMES[kind] if kind else "", result, tier, spent, len(response.body))
         if self._log_all:
             self._log(self._entry(now, spent, environ, response=response, kind=kind, plan=plan, decision=decision))
-        elif not isinstance(decision, Refusal) and asked.repo is not None and asked.arch is not None:
+        elif self._logs and not isinstance(decision, Refusal) and asked.repo is not None and asked.arch is not None:
             self._log(Entry(now, client.address, client.country, asked.repo, asked.arch))
         return response
 
@@ -141,9 +143,13 @@ class Application:
             claims = selection.claims(target, client, asked, index, self._policy)
             if sort is not None:
                 _remember(index.claims, key, claims, MAX_CLAIMS)
-        shares = selection.apportion(target, claims, asked, self._policy)
+        place = (target.carriers, claims.number)
+        portion = index.portions.get(place)
+        if portion is None:
+            portion = selection.apportion(target, claims, asked, self._policy)
+            _remember(index.portions, place, portion, MAX_PORTIONS)
         order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
-        selected = selection.select(target, asked, claims, shares, order)
+        selected = selection.select(target, asked, claims, portion, order)
         return Decision(asked, client, selected, order, index, self._policy)
 
     def _entry(

@@ -17,6 +17,8 @@ from mm_redirector.query import LIST_PROTOCOLS, REDIRECT_PROTOCOLS, UNSAFE, Choi
 
 HOLE = b"\x01"  # stands in a host's contribution where the rest of the URL comes; no URL contains it
 
+MAX_READ = 4_096  # about 5 MB
+
 _CUT = "\x02"
 _SPECIAL = re.compile(f'[&<>"]|{UNSAFE.pattern}')
 _URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~"
@@ -36,6 +38,9 @@ class View:
 
     hosts: int  # who has a URL at all
     urls: Sequence[tuple[str, ...]]  # safe to print, best first
+    firsts: Sequence[str]  # the best one
+    links: Sequence[str]  # the same, as a Link header begins
+    places: Sequence[str]  # the country, as a Link header ends
     lines: Sequence[bytes]  # for a list: "URL HOLE" per URL
     elements: Sequence[tuple[bytes, ...]]  # for a metalink: <url> elements, cut where the preference comes
     elements4: Sequence[tuple[bytes, ...]]  # the same for metalink 4, cut where the priority comes
@@ -73,6 +78,8 @@ class CategoryIndex:
         self._most = max((len(urls) for urls in self._urls.values()), default=0)
         self._pause = pause
         self._views: dict[Choice, View] = {}
+        self._places = [f"; geo={host.country.lower()}" if host.country.isalpha() else "" for host in hosts]
+        self._read: dict[str, tuple[FileDetail, ...]] = {}
         self.hosts = self.view(Choice(None, None)).hosts
         self.view(Choice(frozenset(LIST_PROTOCOLS), 1))
         self.view(Choice(frozenset(REDIRECT_PROTOCOLS), 1))
@@ -92,8 +99,15 @@ class CategoryIndex:
         return None if position is None else self._masks[position]
 
     def details(self, path: str, file: str) -> tuple[FileDetail, ...]:
-        """The known versions of a file, newest first."""
-        return self._files.get(f"{path}/{file}" if path else file, ())
+        """The known versions of a file, newest first. Few files are asked for again and again."""
+        name = f"{path}/{file}" if path else file
+        found = self._read.get(name)
+        if found is None:
+            found = self._files.get(name, ())
+            if len(self._read) >= MAX_READ:
+                self._read.clear()
+            self._read[name] = found
+        return found
 
     def below_topdir(self, path: str) -> str:
         """The part of a directory's path that follows the URL of a host."""
@@ -120,6 +134,8 @@ class CategoryIndex:
         protocols, limit = choice
         mask, size = 0, len(self._hosts)
         shown: list[tuple[str, ...]] = [()] * size
+        firsts = [""] * size
+        links = [""] * size
         lines = [b""] * size
         elements: list[tuple[bytes, ...]] = [()] * size
         elements4: list[tuple[bytes, ...]] = [()] * size
@@ -129,10 +145,12 @@ class CategoryIndex:
             if chosen:
                 mask |= 1 << number
                 shown[number] = chosen
+                firsts[number] = chosen[0]
+                links[number] = f"<{chosen[0]}"
                 lines[number] = b"".join(url.encode() + HOLE for url in chosen)
                 elements[number] = _elements(self._hosts[number], chosen)
                 elements4[number] = _elements4(self._hosts[number], chosen)
-        return View(mask, shown, lines, elements, elements4)
+        return View(mask, shown, firsts, links, self._places, lines, elements, elements4)
 
 
 _KNOWN_PROTOCOLS = frozenset({"https", "http", "ftp", "rsync"})

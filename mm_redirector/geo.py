@@ -28,14 +28,10 @@ class Database:
         self.name = path.stem
         self._seen: Stamp | None = None
         self._get: Callable[[str], Any] | None = None
+        self.usable = False  # a readable file was found at least once
         self._complaint = ""
         self.built: int | None = None  # seconds since the epoch; of the file in use
         self.refresh()
-
-    @property
-    def usable(self) -> bool:
-        """A readable file was found at least once."""
-        return self._get is not None
 
     def refresh(self) -> None:
         """Open the file if it is another one than last time. One that cannot be read is reported once."""
@@ -50,6 +46,7 @@ class Database:
                 # The old reader is not closed here: a request may be using it. Its last user drops it.
                 reader = maxminddb.open_database(self._path, maxminddb.MODE_MMAP_EXT)
                 self._get, self.built = reader.get, reader.metadata().build_epoch
+                self.usable = True
                 logger.info("opened %s", self._path)
         except _ERRORS as error:
             self._complain(error)
@@ -90,8 +87,9 @@ class GeoData:
             if database.usable:
                 record = database.get(address)
                 # MaxMind nests the code, the databases of ip-location-db do not.
-                nested = record.get("country")
-                code = (nested.get("iso_code") if type(nested) is dict else None) or record.get("country_code")
+                code = record.get("country_code")
+                if code is None and type(nested := record.get("country")) is dict:
+                    code = nested.get("iso_code")
                 return code.upper() if type(code) is str else ""
         return (self._embedded(address) or "") if self._embedded else ""
 

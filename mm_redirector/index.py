@@ -59,11 +59,13 @@ class Index:
     embargoed: int  # hosts in countries whose hosts are not used
     ipv4: int  # hosts that are not known to lack IPv4
     ipv6: int  # hosts that are known to have IPv6
+    country_of: Sequence[str]  # the country of each host, in capitals
     places: NDArray[np.float64]  # where each host stands, on the unit sphere; NaN if that is not known
     remembered: dict[Any, Any] = field(default_factory=dict)  # what lookup.find has found before
     plans: dict[Any, Any] = field(default_factory=dict)  # what app.py has made of requests before
     sorts: dict[Any, int] = field(default_factory=dict)  # sorts of questions, numbered
     claims: dict[Any, Any] = field(default_factory=dict)  # who may serve the clients of a country, by sort
+    portions: dict[Any, Any] = field(default_factory=dict)  # what was apportioned, by claims and carriers
 
     def open_to(self, country: str) -> int:
         """The hosts that serve clients from a country."""
@@ -108,6 +110,7 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
         embargoed=embargoed,
         ipv4=_mask(n for n, host in enumerate(hosts) if host.ipv4 is not False),
         ipv6=_mask(n for n, host in enumerate(hosts) if host.ipv6),
+        country_of=[host.country.upper() for host in hosts],
         places=np.array([_place(host) for host in hosts]).reshape(-1, 3),
     )
 

@@ -56,7 +56,7 @@ def locate(
     # Behind a tunnel the client stands where its IPv4 address is. Its network is that address's, too: all clients
     # behind NAT64 share one /48.
     outer, where = parsed, text
-    if inner := embedded(parsed):
+    if parsed.version == 6 and (inner := embedded(parsed)):
         outer, where = inner, str(inner)
         overrides = overrides or index.netblock_countries.matches(inner)
         netblocks += index.netblocks.matches(inner)
@@ -69,5 +69,5 @@ def locate(
         index.continent_of.get(country, ""),
         vector(*place) if place else None,
         geo.asn(where),
-        tuple(netblocks),
+        netblocks,
     )

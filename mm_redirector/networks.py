@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -13,23 +14,58 @@ BITS = {4: 32, 6: 128}
 
 
 class NetblockTable(Generic[Value]):
-    """Networks and what they stand for: one dictionary per prefix length, so a question costs no scan."""
+    """Networks and what they stand for.
+
+    Networks contain each other or have nothing in common, so their edges cut all addresses into intervals, each with
+    the networks around it: a question is one binary search, however many lengths of prefixes there are.
+    """
 
     def __init__(self, entries: Mapping[str, Value], pause: Pause = unhurried) -> None:
         self.unreadable: list[str] = []
-        tables: dict[int, dict[int, dict[int, Value]]] = {4: {}, 6: {}}  # version -> bits of the host part -> network
+        found: dict[int, dict[tuple[int, int], Value]] = {4: {}, 6: {}}  # version -> (first, last address) -> value
         for text, value in entries.items():
             pause()
-            found = network(text)
-            if found is None:
+            parsed = network(text)
+            if parsed is None:
                 self.unreadable.append(text)
                 continue
-            version, number, length = found
+            version, number, length = parsed
             shift = BITS[version] - length
-            tables[version].setdefault(shift, {})[number >> shift] = value
-        self._tables = {version: sorted(by_shift.items()) for version, by_shift in tables.items()}
+            first = number >> shift << shift
+            found[version][first, first + (1 << shift) - 1] = value
+        self._starts: dict[int, list[int]] = {}
+        self._values: dict[int, list[tuple[Value, ...]]] = {}
+        for version, networks in found.items():
+            self._starts[version], self._values[version] = _intervals(networks, pause)
 
-    def matches(self, address: Address) -> list[Value]:
+    def matches(self, address: Address) -> tuple[Value, ...]:
         """The values of all networks that contain the address, most specific first."""
         version, number = address
-        return [table[number >> shift] for shift, table in self._tables[version] if (number >> shift) in table]
+        return self._values[version][bisect_right(self._starts[version], number) - 1]
+
+
+def _intervals(networks: Mapping[tuple[int, int], Value], pause: Pause) -> tuple[list[int], list[tuple[Value, ...]]]:
+    """Where each interval starts, and the values of the networks around it, most specific first."""
+    starts: list[int] = [0]
+    values: list[tuple[Value, ...]] = [()]
+
+    def begin(start: int, around: tuple[Value, ...]) -> None:
+        if start == starts[-1]:  # more than one network begins or ends here: the last word counts
+            values[-1] = around
+        else:
+            starts.append(start)
+            values.append(around)
+
+    open_ones: list[tuple[int, tuple[Value, ...]]] = []  # last address, and what holds inside; the innermost is last
+    for (first, last), value in sorted(networks.items(), key=lambda item: (item[0][0], -item[0][1])):
+        pause()
+        while open_ones and open_ones[-1][0] < first:
+            end, _ = open_ones.pop()
+            begin(end + 1, open_ones[-1][1] if open_ones else ())
+        inside = (value, *(open_ones[-1][1] if open_ones else ()))
+        begin(first, inside)
+        open_ones.append((last, inside))
+    while open_ones:
+        end, _ = open_ones.pop()
+        begin(end + 1, open_ones[-1][1] if open_ones else ())
+    return starts, values

@@ -298,9 +298,11 @@ def client_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:
     are true; everything to the left of them is what the client claims. With fewer entries than proxies the request
     did not come through all of them, and the peer of the connection is the client.
     """
-    peer = str(environ.get("REMOTE_ADDR", ""))
-    forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", ""))
-    if not trusted_proxies or not forwarded:
-        return peer
-    entries = [entry.strip() for entry in forwarded.split(",") if entry.strip()]
-    return entries[-trusted_proxies] if len(entries) >= trusted_proxies else peer
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR")
+    if trusted_proxies and forwarded:
+        if trusted_proxies == 1 and (last := forwarded.rpartition(",")[2].strip()):  # most
+            return str(last)
+        entries = [entry for entry in map(str.strip, forwarded.split(",")) if entry]
+        if len(entries) >= trusted_proxies:
+            return entries[-trusted_proxies]
+    return str(environ.get("REMOTE_ADDR", ""))

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -27,7 +27,7 @@ from mm_redirector.index import Index
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import METALINK4_TYPE, Form, Kind, MirrorQuery, Reason, Refusal
-from mm_redirector.selection import Selection, TierKind, countries_of
+from mm_redirector.selection import Selection, TierKind, continental
 
 TEXT = "text/plain"
 METALINK = "application/metalink+xml"
@@ -58,6 +58,8 @@ _EXTRA_HEADERS = {
 }
 
 _PREFERENCES = [str(max(1, 100 - rank)).encode() for rank in range(1000)]
+_PRIORITIES = [f"\tpriority:{rank}\n" for rank in range(1, 1001)]  # of APT: the lower, the earlier it is tried
+_RANKS = [f">; rel=duplicate; pri={rank}" for rank in range(1, MAX_LINKS + 1)]
 _PLAIN = re.compile(r"[A-Za-z0-9/._~+-]*")  # nothing in it needs to be encoded: most paths
 _PATH_CHARACTERS = "/!$'()*+,;=:@~"  # not "&", though it may stand there: wget2 does not know XML's "&amp;"
 
@@ -78,7 +80,7 @@ def respond(selection: Selection, query: MirrorQuery, client: ClientLocation, in
     if form is Form.LIST:
         return _response(HTTPStatus.OK, TEXT, _list(selection, query, client, index))
     if form is Form.REDIRECT:
-        return _redirect(selection, query, index)
+        return _redirect(selection, query)
     if form is Form.APT:
         return _response(HTTPStatus.OK, TEXT, _apt(selection))
     if form is Form.META4:
@@ -127,28 +129,26 @@ def _make_rest(target: Target) -> str:
 _VARY = [("Vary", "Accept")]
 
 
-def _redirect(selection: Selection, query: MirrorQuery, index: Index) -> Response:
+def _redirect(selection: Selection, query: MirrorQuery) -> Response:
     hosts = selection.hosts
     if not hosts:
         return _response(HTTPStatus.NOT_FOUND, TEXT, b"")
     target = selection.target
     rest = _rest_of_url(target)
-    headers = [("Location", selection.view.urls[hosts[0]][0] + rest)]
+    headers = [("Location", selection.view.firsts[hosts[0]] + rest)]
     if query.kind is Kind.REDIRECT:
         headers += _VARY
-        headers += _links(selection, query, index, rest)
+        headers += _links(selection, query, rest)
         if target.details:
             headers += _digests(target.details[0])
     return _response(HTTPStatus.FOUND, TEXT, b"", headers)
 
 
-def _links(selection: Selection, query: MirrorQuery, index: Index, rest: str) -> Iterator[tuple[str, str]]:
+def _links(selection: Selection, query: MirrorQuery, rest: str) -> Iterator[tuple[str, str]]:
     """Where else the file is (RFC 6249), best first, and the metalink that describes it."""
-    target, urls = selection.target, selection.view.urls
-    for rank, host in enumerate(selection.hosts[:MAX_LINKS], 1):
-        country = index.hosts[host].country.lower()
-        geo = f"; geo={country}" if country.isalpha() else ""
-        yield "Link", f"<{urls[host][0]}{rest}>; rel=duplicate; pri={rank}{geo}"
+    target, view, hosts = selection.target, selection.view, selection.hosts[:MAX_LINKS]
+    parts = zip(map(view.links.__getitem__, hosts), repeat(rest), _RANKS, map(view.places.__getitem__, hosts))
+    yield from zip(repeat("Link"), map("".join, parts))
     if target.details:
         path = quote(f"{target.path}/{target.file}" if target.path else str(target.file), safe="/", errors="replace")
         # With two slashes at its start the client's own path would be the name of another server.
@@ -158,12 +158,15 @@ def _links(selection: Selection, query: MirrorQuery, index: Index, rest: str) ->
         yield "Link", f'<{address}>; rel=describedby; type="{METALINK4_TYPE}"'
 
 
-def _digests(detail: FileDetail) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=4096)
+def _digests(detail: FileDetail) -> tuple[tuple[str, str], ...]:
     """Of the whole file: RFC 9530, and RFC 3230 for clients from before 2024."""
     known = [(name, text) for name, text in (("sha-256", detail.sha256), ("sha-512", detail.sha512)) if text]
     values = [(name, b64encode(bytes.fromhex(text)).decode()) for name, text in known]
-    yield "Repr-Digest", ", ".join(f"{name}=:{value}:" for name, value in values)
-    yield "Digest", ",".join(f"{name.upper()}={value}" for name, value in values)
+    return (
+        ("Repr-Digest", ", ".join(f"{name}=:{value}:" for name, value in values)),
+        ("Digest", ",".join(f"{name.upper()}={value}" for name, value in values)),
+    )
 
 
 def _list(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index) -> bytes:
@@ -172,37 +175,43 @@ def _list(selection: Selection, query: MirrorQuery, client: ClientLocation, inde
     rest = memo.get("list")
     if rest is None:
         rest = memo["list"] = _rest_of_url(selection.target).encode() + b"\n"
-    urls = b"".join([lines[host] for host in selection.hosts]).replace(HOLE, rest)
+    urls = b"".join(map(lines.__getitem__, selection.hosts)).replace(HOLE, rest)
     return _heading(selection, query, client, index).encode() + urls
 
 
 def _apt(selection: Selection) -> bytes:
     """A tab stands between URL and options; the lower the priority, the earlier it is tried."""
-    rest, urls = _rest_of_url(selection.target), selection.view.urls
-    return "".join(f"{urls[host][0]}{rest}\tpriority:{rank}\n" for rank, host in enumerate(selection.hosts, 1)).encode()
+    urls = map(selection.view.firsts.__getitem__, selection.hosts)
+    ranks = _PRIORITIES if len(selection.hosts) <= len(_PRIORITIES) else map("\tpriority:{}\n".format, count(1))
+    return "".join(chain.from_iterable(zip(urls, repeat(_rest_of_url(selection.target)), ranks))).encode()
 
 
 def _heading(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index) -> str:
     """The comment lines above a list."""
-    parts = [f"# {selection.target.title} "]
-    for tier in selection.tiers:
-        kind = tier.kind
-        if kind is TierKind.NETBLOCK:
-            if _NETBLOCK not in parts:
-                parts.append(_NETBLOCK)
-        elif kind in _WORDS:
-            parts += [f"{_WORDS[kind]} {name} " for name in tier.names]
-        else:
-            parts += [f"country = {country} " for country in countries_of(tier, index, client)]
+    text, start = f"# {selection.target.title} ", 0
+    netblock = False
+    for kind, names, mask, _, number, cut in selection.shares:
+        if kind is TierKind.CONTINENT:
+            names = continental(mask, selection.hosts[start : start + number], cut, client, index)  # noqa: PLW2901
+        if kind is not TierKind.NETBLOCK or not netblock:
+            text += _claimed(kind, names)
+        netblock = netblock or kind is TierKind.NETBLOCK
+        start += number
     if query.protocol is not None:
-        parts.append(f"protocol = {query.protocol}")
+        text += f"protocol = {query.protocol}"
     if query.show_time:
-        parts.append(f"\n# database creation time: {index.generated_at}")
-    parts.append("\n")
-    return "".join(parts)
+        text += f"\n# database creation time: {index.generated_at}"
+    return text + "\n"
 
 
-_NETBLOCK = "Using preferred netblock "
+@lru_cache(maxsize=4096)
+def _claimed(kind: TierKind, names: tuple[str, ...]) -> str:
+    """What the heading says of a tier."""
+    if kind is TierKind.NETBLOCK:
+        return "Using preferred netblock "
+    return "".join([f"{_WORDS.get(kind, 'country =')} {name} " for name in names])
+
+
 _WORDS = {TierKind.ASN: "Using ASN", TierKind.LOCATION: "location ="}
 
 
@@ -214,7 +223,7 @@ def _metalink(selection: Selection, now: int) -> bytes:
         target.memo["metalink"] = memo
     file, rest = memo
     preferences = _PREFERENCES if len(hosts) <= len(_PREFERENCES) else chain(_PREFERENCES, repeat(b"1"))
-    urls = b"".join([preference.join(elements[host]) for host, preference in zip(hosts, preferences, strict=False)])
+    urls = b"".join(map(bytes.join, preferences, map(elements.__getitem__, hosts)))
     return b"".join((_header(now), file, urls.replace(HOLE, rest), _FOOTER))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,13 +62,41 @@ class Tier(NamedTuple):
     cut: bool  # not all were needed
 
 
+class Share(NamedTuple):
+    """What one tier gives to an answer: so many of these hosts."""
+
+    kind: TierKind
+    names: tuple[str, ...]
+    mask: int  # all with this claim
+    fresh: int  # those whom no earlier tier has
+    number: int  # how many of them
+    cut: bool  # there are more
+
+
+class Portion(NamedTuple):
+    """All of an answer but chance: what its tiers are, and of whom how many are drawn."""
+
+    shares: tuple[Share, ...]
+    everybody: int  # the fresh ones of all shares
+    number: int
+
+
 class Selection(NamedTuple):
     """The hosts of an answer."""
 
     target: Target
     view: View
-    tiers: list[Tier]
+    shares: tuple[Share, ...]  # with the numbers of hosts that were drawn
     hosts: list[int]  # all of them, in the order of the answer
+
+    @property
+    def tiers(self) -> list[Tier]:
+        """The hosts, tier by tier."""
+        tiers, start = [], 0
+        for kind, names, mask, _, number, cut in self.shares:
+            tiers.append(Tier(kind, names, mask, self.hosts[start : start + number], cut))
+            start += number
+        return tiers
 
 
 class Stage(NamedTuple):
@@ -84,22 +113,13 @@ class Claims(NamedTuple):
 
     stages: tuple[Stage, ...]
     lots: Lots  # for drawing from all stages at once
-
-
-class Share(NamedTuple):
-    """What one tier gives to an answer: so many of these hosts."""
-
-    kind: TierKind
-    names: tuple[str, ...]
-    mask: int  # all with this claim
-    fresh: int  # those whom no earlier tier has
-    number: int  # how many of them
-    cut: bool  # there are more
+    number: int  # no other ones ever have the same
 
 
 _NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
 _UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
 _UNLIMITED = 1 << 30
+_COUNTER = count()
 
 
 def claims(target: Target, client: ClientLocation, query: MirrorQuery, index: Index, policy: Policy) -> Claims:
@@ -113,7 +133,7 @@ def claims(target: Target, client: ClientLocation, query: MirrorQuery, index: In
     allowed = servable & index.public & index.open_to(client.country)
     groups = query.locations if policy.location_groups else ()
     stages = tuple(_stages(client, query, index, _Hosts(servable, allowed), groups))
-    return Claims(stages, _lots(stages, target.category.inverse_weights))
+    return Claims(stages, _lots(stages, target.category.inverse_weights), next(_COUNTER))
 
 
 def bound(target: Target, query: MirrorQuery) -> bool:
@@ -136,20 +156,20 @@ def _lots(stages: Iterable[Stage], inverse_weights: Numbers) -> Lots:
     return Lots(np.where(uniform, 1.0, inverse_weights), rank, uniform)
 
 
-def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy) -> list[Share]:
+def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy) -> Portion:
     """Which tiers an answer has and how many hosts of each."""
     carriers, minimum, most = target.carriers, policy.minimum_hosts, policy.max_hosts
     shares: list[Share] = []
-    count = seen = 0
+    total = seen = everybody = 0
     for kind, names, claiming, telling in found.stages:
         mask = claiming & carriers
         # A country that was asked for is named though none of its hosts may serve the client.
         if not mask & telling and kind is not TierKind.REQUESTED:
             continue
-        if kind is TierKind.GLOBAL and not most and count >= minimum:
+        if kind is TierKind.GLOBAL and not most and total >= minimum:
             break
         # What the client asked for by name it gets in full; else the list ends when it is long enough.
-        need = max(most, minimum) - count if most and kind is not TierKind.REQUESTED else _UNLIMITED
+        need = max(most, minimum) - total if most and kind is not TierKind.REQUESTED else _UNLIMITED
         if need <= 0:
             break
         fresh = mask & ~seen
@@ -159,8 +179,9 @@ def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy)
             seen |= mask
         number = min(there, need)
         shares.append(Share(kind, names, mask, fresh, number, number < there))
-        count += number
-    return shares
+        everybody |= fresh
+        total += number
+    return Portion(tuple(shares), everybody, total)
 
 
 def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
@@ -178,34 +199,27 @@ def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
     )
 
 
-def select(target: Target, query: MirrorQuery, found: Claims, shares: list[Share], draw: Draw) -> Selection:
+def select(target: Target, query: MirrorQuery, found: Claims, portion: Portion, draw: Draw) -> Selection:
     """Draw the hosts of every share, each in its order."""
+    shares, everybody, number = portion
     view = target.category.view(query.choice)
     if query.locations and any(share.kind is TierKind.LOCATION for share in shares):
         return Selection(target, view, *_apart(shares, target.category.inverse_weights, draw))
-    everybody = wanted = start = 0
-    for _, _, _, fresh, number, _ in shares:
-        everybody |= fresh
-        wanted += number
-    hosts = draw.first(everybody, wanted, found.lots, ranked=len(shares) > 1)
-    tiers = []
-    for kind, names, mask, _, number, cut in shares:
-        tiers.append(Tier(kind, names, mask, hosts[start : start + number], cut))
-        start += number
-    return Selection(target, view, tiers, hosts)
+    hosts = draw.first(everybody, number, found.lots, ranked=len(shares) > 1)
+    return Selection(target, view, shares, hosts)
 
 
-def _apart(shares: Iterable[Share], inverse_weights: Numbers, draw: Draw) -> tuple[list[Tier], list[int]]:
+def _apart(shares: Iterable[Share], inverse_weights: Numbers, draw: Draw) -> tuple[tuple[Share, ...], list[int]]:
     """Share by share: hosts that were not drawn from a location group may be in a later tier."""
-    tiers: list[Tier] = []
+    settled: list[Share] = []
     hosts: list[int] = []
-    for kind, names, mask, fresh, number, _ in shares:
-        left = fresh & ~union(1 << host for host in hosts)
-        lots = _lots([Stage(kind, names, left)], inverse_weights)
-        drawn = draw.first(left, number, lots, ranked=False)
-        tiers.append(Tier(kind, names, mask, drawn, len(drawn) < left.bit_count()))
+    for share in shares:
+        left = share.fresh & ~union(1 << host for host in hosts)
+        lots = _lots([Stage(share.kind, share.names, left)], inverse_weights)
+        drawn = draw.first(left, share.number, lots, ranked=False)
+        settled.append(share._replace(number=len(drawn), cut=len(drawn) < left.bit_count()))
         hosts += drawn
-    return tiers, hosts
+    return tuple(settled), hosts
 
 
 def filters(target: Target, view: View, query: MirrorQuery, index: Index) -> list[tuple[Exclusion, int]]:
@@ -322,14 +336,18 @@ def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[S
 
 
 def countries_of(tier: Tier, index: Index, client: ClientLocation) -> tuple[str, ...]:
-    """The countries that a tier takes hosts from, for the first line of a list."""
+    """What a tier is named by: the countries that it takes hosts from, or what the hosts claimed."""
     if tier.kind is not TierKind.CONTINENT:
         return tier.names
-    if tier.cut:
-        drawn = {index.hosts[host].country.upper() for host in tier.hosts}
-        return tuple(sorted(drawn))
+    return continental(tier.mask, tier.hosts, tier.cut, client, index)
+
+
+def continental(mask: int, hosts: list[int], cut: bool, client: ClientLocation, index: Index) -> tuple[str, ...]:
+    """The countries of the client's continent: of the hosts that were drawn, or of all where all were needed."""
+    if cut:
+        return tuple(sorted(set(map(index.country_of.__getitem__, hosts))))
     names = index.continents.get(client.continent, ())
-    return tuple(name for name in names if name != client.country and index.countries[name] & tier.mask)
+    return tuple([name for name in names if name != client.country and index.countries[name] & mask])
 
 
 def _with_hosts(names: Iterable[str], pool: int, index: Index) -> dict[str, int]:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mm_lib.cache.schema import MirrorlistCache
-from mm_redirector.address import parse
+from mm_redirector.address import Address, parse
 from mm_redirector.index import Index, build
 from mm_redirector.query import Refusal
 from mm_redirector.settings import BALANCED, CLASSIC
@@ -401,12 +401,25 @@ def test_d14_no_request_scans_directories_or_files(url: str) -> None:
     assert client(index, BALANCED)("/mirrorlist?path=no/such/path").status == 404
 
 
-def test_d14_an_address_is_looked_up_once_per_length_of_prefix_and_not_per_netblock() -> None:
+class Counted(int):
+    """Counts how often it is compared."""
+
+    comparisons = 0
+
+    def __lt__(self, other: int) -> bool:
+        self.comparisons += 1
+        return int(self) < int(other)
+
+
+def test_d14_an_address_is_looked_up_by_a_binary_search_and_not_per_netblock() -> None:
     """D14"""
     blocks = {f"10.{n // 256}.{n % 256}.0/24": mask(SWEDE) for n in range(5000)}
     index = build(world(netblock_hosts=blocks), BALANCED)
-    assert len(index.netblocks._tables[4]) == 1
-    assert [claim.netblock for claim in index.netblocks.matches(parse("10.3.7.9"))] == ["10.3.7.0/24"]
+    wanted = parse("10.3.7.9")
+    assert wanted is not None
+    number = Counted(wanted.number)
+    assert [claim.netblock for claim in index.netblocks.matches(Address(4, number))] == ["10.3.7.0/24"]
+    assert number.comparisons < 20
 
 
 def test_every_defect_is_named_by_a_test() -> None:

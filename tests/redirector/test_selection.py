@@ -107,8 +107,8 @@ def selected(
     assert isinstance(client, ClientLocation)
     draw = drawing(client, asked, index, policy=policy, random=seeded(str(seed)))
     found = claims(target, client, asked, index, policy)
-    shares = apportion(target, found, asked, policy)
-    return Chosen(select(target, asked, found, shares, draw), client, asked, index)
+    portion = apportion(target, found, asked, policy)
+    return Chosen(select(target, asked, found, portion, draw), client, asked, index)
 
 
 def tiers(chosen: Chosen) -> list[tuple[TierKind, tuple[str, ...], set[int]]]:
