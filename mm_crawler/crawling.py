@@ -26,6 +26,7 @@ from mm_crawler.engine import Guard, Limits
 from mm_crawler.fetch.base import Fetcher
 from mm_crawler.fetch.host import HostFetcher, Manners
 from mm_crawler.inputs import MirrorRow
+from mm_crawler.notes import NO_NOTES, Notes
 from mm_crawler.policy import Rules
 from mm_crawler.report import CategoryReport, CrawlInput, HostDecision, HostReport, HostTask, Tier
 from mm_crawler.schedule import Bounds, Pace
@@ -56,6 +57,9 @@ class Teller(Protocol):
     def begin(self, tasks: Sequence[HostTask]) -> None:
         """These hosts will be asked."""
 
+    def notes(self, task: HostTask) -> Notes:
+        """Hears what happens while this host is asked."""
+
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
         """What was found and what follows; None: it could not be kept, or the host is gone."""
 
@@ -65,6 +69,10 @@ class Silent:
 
     def begin(self, tasks: Sequence[HostTask]) -> None:
         """Nothing."""
+
+    def notes(self, task: HostTask) -> Notes:  # noqa: ARG002  the protocol has it
+        """Nobody wants to know."""
+        return NO_NOTES
 
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
         """Nothing."""
@@ -316,7 +324,9 @@ class _Crawl:
 
     async def _ask(self, options: CurlOptions, guard: Guard) -> None:
         async with CurlClient(options) as client:
-            reports = engine.crawl(self._tasks, fetchers(client, self._settings), self._limits, guard)
+            reports = engine.crawl(
+                self._tasks, fetchers(client, self._settings), self._limits, guard, self._teller.notes
+            )
             async with aclosing(reports):
                 async for report in reports:
                     # In a thread: a database that makes us wait must not make mirrors look slow.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from mm_crawler.notes import Notes
 from mm_crawler.report import CategoryDecision, CategoryReport, CategoryTask, HostDecision, HostReport, HostTask, Tier
 
 
@@ -21,9 +22,9 @@ class Explainer:
                 self._names[category.host_category_id] = f"{task.name}: {category.plan.category.name}"
                 self._lines(category.host_category_id, _asked(category))
 
-    def note(self, event: str, **fields: object) -> None:
-        """Something that the engine did or saw."""
-        self._write(f"  {event}: {', '.join(f'{name} {value}' for name, value in fields.items())}")
+    def notes(self, task: HostTask) -> Notes:
+        """Tells everything that happens while this host is asked."""
+        return _HostNotes(self._write, task.name)
 
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
         """What was found, and what follows."""
@@ -42,6 +43,19 @@ class Explainer:
     def _lines(self, host_category_id: int, lines: Iterator[str]) -> None:
         for line in lines:
             self._write(f"{self._names[host_category_id]}: {line}")
+
+
+class _HostNotes:
+    """A line for everything that happens."""
+
+    def __init__(self, write: Callable[[str], object], name: str) -> None:
+        self._write = write
+        self._name = name
+
+    def note(self, event: str, **fields: object) -> None:
+        """Tell it."""
+        told = ", ".join(f"{name} {value}" for name, value in fields.items() if value != "")
+        self._write(f"{self._name}: {event}: {told}")
 
 
 def _asked(task: CategoryTask) -> Iterator[str]:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mm_crawler import crawling, inputs, location
 from mm_crawler.crawling import CrawlSummary, Options, Teller
 from mm_crawler.explain import Explainer
+from mm_crawler.notes import NO_NOTES, Notes
 from mm_crawler.report import HostDecision, HostReport, HostTask, Outcome, Tier, Verdict
 from mm_crawler.selection import Fraction, Selection
 from mm_lib.cli.common import Program, example, json_option, show, wait_option
@@ -97,12 +98,15 @@ def _options(options: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     return put
 
 
+selection_options = _options(_SELECTION)
+
+
 @click.command(
     epilog="Exit code 0: every mirror was asked, whatever was found. 1: time ran out, or results could not be kept. "
     "75: a crawl of the same kind is running."
 )
 @_options(_RUN)
-@_options(_SELECTION)
+@selection_options
 @wait_option
 @json_option
 @click.pass_obj
@@ -174,6 +178,10 @@ class _Lines:
 
     def begin(self, tasks: Sequence[HostTask]) -> None:
         """Nothing to say yet."""
+
+    def notes(self, task: HostTask) -> Notes:  # noqa: ARG002  the protocol has it
+        """The result is enough."""
+        return NO_NOTES
 
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
         """One line per category."""

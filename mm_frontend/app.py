@@ -19,7 +19,7 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
     """The application. Raises SettingsError without a good secret key. Nothing is connected yet."""
     app = Flask(__name__)
     app.secret_key = require_secret(configured)
-    settings.put(app, configured.frontend)
+    settings.put(app, configured)
 
     db.connect(app, engine or make_engine(configured.database))
     security.harden(app, configured.frontend)

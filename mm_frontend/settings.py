@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from flask import Flask, current_app
 
-from mm_lib.settings import FrontendSettings
+from mm_lib.settings import CrawlerSettings, FrontendSettings, Settings
 
-_KEY = "FRONTEND_SETTINGS"
+_KEY = "MIRRORMANAGER_SETTINGS"
 
 
-def put(app: Flask, settings: FrontendSettings) -> None:
+def put(app: Flask, settings: Settings) -> None:
     """Give the application its settings."""
     app.config[_KEY] = settings
 
 
 def frontend() -> FrontendSettings:
     """The current application's settings."""
+    return _settings().frontend
+
+
+def crawler() -> CrawlerSettings:
+    """How mirrors are asked."""
+    return _settings().crawler
+
+
+def _settings() -> Settings:
     found = current_app.config[_KEY]
-    assert isinstance(found, FrontendSettings)
+    assert isinstance(found, Settings)
     return found

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from mm_frontend.db import session
 from mm_frontend.public.forms import list_values, pager, read_list_request
-from mm_frontend.settings import frontend
+from mm_frontend.settings import crawler, frontend
 from mm_lib.rules.urls import MIRROR_SCHEMES
 from mm_lib.services import mirrors as services
 from mm_lib.services.mirrors import Matrix, MirrorFilters
@@ -62,6 +62,12 @@ def mirrors(**path: str) -> ResponseReturnValue:
 
 def _link(filters: MirrorFilters, page_size: int | None, **changes: str | int) -> str:
     return url_for("public.mirrors", **list_values(filters, page_size, changes))
+
+
+@blueprint.get("/crawler")
+def about_crawler() -> ResponseReturnValue:
+    """What the crawler asks mirrors, how often, within which limits, and how to opt out: its User-Agent leads here."""
+    return render_template("public/crawler.html", crawler=crawler())
 
 
 @blueprint.get("/robots.txt")

@@ -159,6 +159,11 @@ def host_add(program: Program, /, site_name: str, name: str, **fields: Any) -> N
 @click.option("--bandwidth", "bandwidth_mbps", type=int, help="Mbit/s.")
 @coordinates_option
 @click.option("--private/--public", default=None, help="Whether it serves only its own networks.")
+@click.option(
+    "--crawl-private/--no-crawl-private",
+    default=None,
+    help="Whether it may be crawled (--include-private) although private.",
+)
 @ipv4_option
 @ipv6_option
 @site_of_host

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from mm_lib.model.base import State
@@ -20,6 +20,7 @@ from mm_lib.model.hosts import (
     HostNetblock,
 )
 from mm_lib.model.sites import Site
+from mm_lib.model.state import HostCategoryHealth
 from mm_lib.rules import urls
 from mm_lib.rules.netblocks import parse_netblock
 from mm_lib.services.content import clean_name, find_category
@@ -82,6 +83,7 @@ class HostFields(TypedDict, total=False):
     country: str
     bandwidth_mbps: int
     private: bool
+    crawl_private: bool
     coordinates: tuple[float, float]  # latitude and longitude in degrees
     has_ipv4: bool | None  # None: not known
     has_ipv6: bool | None
@@ -101,6 +103,7 @@ def set_fields(host: Host, **fields: Unpack[HostFields]) -> None:
             raise InvalidValue("coordinates", "latitude must be -90 to 90 and longitude -180 to 180 degrees")
         host.latitude, host.longitude = latitude, longitude
     host.private = fields.get("private", host.private)
+    host.crawl_private = fields.get("crawl_private", host.crawl_private)
     host.has_ipv4 = fields.get("has_ipv4", host.has_ipv4)
     host.has_ipv6 = fields.get("has_ipv6", host.has_ipv6)
 
@@ -185,11 +188,21 @@ def _carry(session: Session, host: Host, category: str) -> HostCategory:
 
 
 def set_state(session: Session, thing: Host | Site, state: State, reason: str, by: str) -> None:
-    """Switch a host or site on or off. Raises InvalidValue when a reason is missing for switching off."""
+    """Switch a host or site on or off. Raises InvalidValue when a reason is missing for switching off.
+
+    A host that is switched on begins anew: its earlier failures do not switch it off again.
+    """
     if state is not State.ACTIVE and not reason.strip():
         raise InvalidValue("reason", "say why; the owner sees it")
     thing.state, thing.state_reason, thing.state_by = state, reason.strip(), by
     thing.state_since = datetime.now(UTC)
+    if isinstance(thing, Host) and state is State.ACTIVE:
+        carried = select(HostCategory.id).where(HostCategory.host_id == thing.id)
+        session.execute(
+            update(HostCategoryHealth)
+            .where(HostCategoryHealth.host_category_id.in_(carried))
+            .values(failures=0, failing_since=None)
+        )
     session.flush()
 
 
