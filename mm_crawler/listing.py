@@ -16,9 +16,9 @@ from mm_crawler.compare import Clock
 from mm_crawler.fetch.base import Listed
 from mm_crawler.master.autoindex import Entry, Page
 from mm_crawler.master.diff import listing_digest
-from mm_crawler.master.filelist import MAX_ENTRIES
+from mm_crawler.master.filelist import MAX_ENTRIES, runs_of
 from mm_crawler.master.listing import entries
-from mm_crawler.master.scanned import Files, is_recordable
+from mm_crawler.master.scanned import Files, is_recordable, join
 from mm_crawler.report import Evidence, FileVerdict, MasterDirectory, Question, SampleFile, Verdict
 
 HIDDEN = 10  # files of a directory that a web server may leave out of its page: those with a dot, README, ...
@@ -82,19 +82,17 @@ class ListingJudge:
 
     def take(self, lines: bytes) -> None:
         """Go on with these whole lines."""
-        kinds, sizes, paths = entries(lines)
+        paths, sizes, links = entries(lines)
         self.entries += len(paths)
-        for kind, size, path in zip(kinds, sizes, paths, strict=True):
-            if kind == "d":
-                continue
-            directory, _, name = path.rpartition("/")
+        names, runs = runs_of(paths)
+        for directory, start, end in runs:
             if directory != self._path:
                 self._leave()
                 self._path = directory
-            self._names.append(name)
-            self._sizes.append(size)
-            if kind == "l":
-                self._links.add(name)
+            self._names += names[start:end]
+            self._sizes += sizes[start:end]
+            if links:
+                self._links.update(name for name in names[start:end] if join(directory, name) in links)
         if len(self._names) > MAX_ENTRIES:  # no directory of a master has so many
             self._forget()
             self._overfull = True

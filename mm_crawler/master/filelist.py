@@ -224,7 +224,7 @@ class ListTree:
         stack = [_Block("")]
         for piece in read_pieces(self._file):
             times, kinds, sizes, paths = self._columns(piece.decode("utf-8", "surrogateescape"))
-            names, runs = _runs(paths)
+            names, runs = runs_of(paths)
             for raw, start, end in runs:
                 path = self._below(raw)
                 if path is None or self._own(path) is None:
@@ -321,7 +321,7 @@ def _leave(stack: list[_Block], path: str) -> Iterator[_Block]:
         yield stack.pop()
 
 
-def _runs(paths: list[str]) -> tuple[list[str], list[tuple[str, int, int]]]:
+def runs_of(paths: Iterable[str]) -> tuple[list[str], list[tuple[str, int, int]]]:
     """The names, and where rows of one directory follow each other: directory, from, to."""
     # A plain loop: it takes half the time of zip(*map(str.rpartition, ...)), and a third of a regular expression's.
     names: list[str] = []

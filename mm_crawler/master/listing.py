@@ -23,11 +23,10 @@ _LINE = re.compile(
     rb" ([0-9]{2}):([0-9]{2}):([0-9]{2}) (.*)",
     re.DOTALL,
 )
-# The same, for many lines at once and without the time.
-_ROWS = re.compile(
-    r"^([-dlbcps])[-rwxsStT]{9}[.+@]? +([0-9][0-9,]{0,24}) [0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} (.*)$",
-    re.MULTILINE,
-)
+# The same for files alone (and links), in many lines at once and without the time.
+_REST = r"[-rwxsStT]{9}[.+@]? +([0-9][0-9,]{0,24}) [0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} (.*)$"
+_FILES = re.compile(f"^-{_REST}", re.MULTILINE)
+_FILES_AND_LINKS = re.compile(f"^([-l]){_REST}", re.MULTILINE)
 _ESCAPE = re.compile(rb"\\#([0-3][0-7]{2})")
 _FORBIDDEN = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -85,31 +84,40 @@ def to_row(line: bytes) -> bytes | None:
 
 
 class Entries(NamedTuple):
-    """Lines of a listing as columns; a link's name is without what it leads to."""
+    """The files of a listing as columns. Links are among them, without what they lead to."""
 
-    kinds: Sequence[str]
+    paths: Sequence[str]
     sizes: Sequence[str]
-    names: Sequence[str]
+    links: frozenset[str] = frozenset()  # paths
 
 
 def entries(lines: bytes) -> Entries:
-    """What whole lines say. Those that are of no listing are left out."""
-    rows = _ROWS.findall(lines.decode("utf-8", "surrogateescape"))
+    """The files in whole lines of a listing; whatever else there is is left out."""
+    text = lines.decode("utf-8", "surrogateescape")
+    links: frozenset[str] = frozenset()
+    if lines.startswith(b"l") or b"\nl" in lines:
+        found = [_without_target(*row) for row in _FILES_AND_LINKS.findall(text)]
+        links = frozenset(_unescaped(path) for kind, _, path in found if kind == "l")
+        rows = [(size, path) for _, size, path in found]
+    else:
+        rows = _FILES.findall(text)
     if not rows:
-        return Entries((), (), ())
-    kinds, sizes, names = zip(*rows, strict=True)
+        return Entries((), ())
+    sizes, paths = zip(*rows, strict=True)
     if b"," in lines:
         sizes = tuple(size.replace(",", "") for size in sizes)
-    if "l" in kinds:
-        names = tuple(
-            name.partition(" -> ")[0] if kind == "l" else name for kind, name in zip(kinds, names, strict=True)
-        )
     if b"\\#" in lines:
-        names = tuple(_unescaped(name) if "\\#" in name else name for name in names)
-    return Entries(kinds, sizes, names)
+        paths = tuple(map(_unescaped, paths))
+    return Entries(paths, sizes, links)
+
+
+def _without_target(kind: str, size: str, path: str) -> tuple[str, str, str]:
+    return kind, size, path.partition(" -> ")[0] if kind == "l" else path
 
 
 def _unescaped(name: str) -> str:
+    if "\\#" not in name:
+        return name
     return unescape(name.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
 
