@@ -87,12 +87,14 @@ class Application:
         """The answer to one request."""
         start = time.perf_counter()
         index = self._current()  # once: a reload in the middle of the request is harmless
-        plan: Plan | Refusal | None = self._plan(environ, index)
+        key = _key(environ)
+        # What was made of the same question before: for a repository the same few are asked again and again.
+        plan: Plan | Refusal | None = None if isinstance(index, Refusal) else index.plans.get(key)
         if plan is None:
             path = query.path_of(environ)
             if query.kind_of(path) is None and (found := self._service(path, environ)):
                 return found
-            plan = self._make_plan(environ, index)
+            plan = self._make_plan(environ, index, key)
         decision = self._decide(plan, index, environ, self._draw)
         now = self._clock()
         if isinstance(decision, Refusal):
@@ -111,17 +113,10 @@ class Application:
             self._log(Entry(now, client.address, client.country, asked.repo, asked.arch))
         return response
 
-    def _plan(self, environ: Mapping[str, Any], index: Index | Refusal) -> Plan | None:
-        """What was made of the same question before: for a repository the same few are asked again and again."""
-        if isinstance(index, Refusal):
-            return None
-        plan: Plan | None = index.plans.get(_key(environ))
-        return plan
-
-    def _make_plan(self, environ: Mapping[str, Any], index: Index | Refusal) -> Plan | Refusal:
+    def _make_plan(self, environ: Mapping[str, Any], index: Index | Refusal, key: tuple[Any, ...]) -> Plan | Refusal:
         plan = _understand(query.parse(environ, self._policy), index)
         if isinstance(plan, Plan) and isinstance(index, Index) and plan.asked.path is None and plan.asked.ip is None:
-            _remember(index.plans, _key(environ), plan, MAX_PLANS)
+            _remember(index.plans, key, plan, MAX_PLANS)
         return plan
 
     def _decide(

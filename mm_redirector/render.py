@@ -204,12 +204,12 @@ def _heading(selection: Selection, query: MirrorQuery, client: ClientLocation, i
     return text + "\n"
 
 
-@lru_cache(maxsize=4096)
 def _claimed(kind: TierKind, names: tuple[str, ...]) -> str:
     """What the heading says of a tier."""
     if kind is TierKind.NETBLOCK:
         return "Using preferred netblock "
-    return "".join([f"{_WORDS.get(kind, 'country =')} {name} " for name in names])
+    word = _WORDS.get(kind, "country =")
+    return f"{word} {f' {word} '.join(names)} " if names else ""
 
 
 _WORDS = {TierKind.ASN: "Using ASN", TierKind.LOCATION: "location ="}
