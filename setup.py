@@ -63,6 +63,7 @@ DOWNLOADS = ["urllib3>=2.5,<3"]  # mm-admin netblock sync: clouds' networks, wit
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
 TEST = [
     "createrepo-c>=1.1,<2",  # real repodata for the demo's and the tests' master trees
+    "pyftpdlib>=2,<3",  # an FTP server with MLSD; vsftpd has none
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",  # both cores
     "hypothesis>=6.120,<7",  # hostile input

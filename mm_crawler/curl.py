@@ -146,11 +146,12 @@ class CurlClient:
         except CurlError as error:
             if body.length <= limit:
                 raise
-            if handle.getinfo(pycurl.RESPONSE_CODE) == HTTPStatus.OK:
+            response = _response(handle, None, None)
+            if response.status == HTTPStatus.OK:
                 raise BodyTooLong(error.code, f"more than {limit} bytes") from None
-            return _response(handle, None, None)  # a long error page: its status is all that matters
+            return response  # a long error page: its status is all that matters
         finally:
-            handle.unsetopt(pycurl.WRITEFUNCTION)
+            handle.setopt(pycurl.WRITEFUNCTION, _drop)
             self._spare_or_close(handle)
 
     async def fetch(self, url: str, limit: int, *, body: bool = True) -> Download:
@@ -171,7 +172,7 @@ class CurlClient:
                 raise BodyTooLong(error.code, f"more than {limit} bytes") from None
             raise
         finally:
-            handle.unsetopt(pycurl.WRITEFUNCTION)
+            handle.setopt(pycurl.WRITEFUNCTION, _drop)
             self._spare_or_close(handle)
 
     def _handle(self, url: str) -> pycurl.Curl:
@@ -289,12 +290,17 @@ class _Kept:
         return len(data)
 
 
+def _drop(_data: bytes) -> None:
+    """Nobody wants to know."""
+
+
 def _new_handle(options: CurlOptions) -> pycurl.Curl:
     handle = pycurl.Curl()
     web = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
     settings: dict[int, Any] = {
         pycurl.PROTOCOLS: web | pycurl.PROTO_FTP | pycurl.PROTO_FTPS,
         pycurl.FTP_FILEMETHOD: pycurl.FTPMETHOD_SINGLECWD,
+        pycurl.WRITEFUNCTION: _drop,  # else what FTP says of a file's size is printed
         pycurl.REDIR_PROTOCOLS: web,  # a mirror must not send us to file:// or gopher://
         pycurl.FOLLOWLOCATION: True,
         pycurl.MAXREDIRS: MAX_REDIRECTS,

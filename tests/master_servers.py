@@ -17,7 +17,7 @@ from tests.postgres import free_port
 _MODULES = ("mpm_event", "authz_core", "dir", "autoindex", "alias")
 
 
-class _Server:
+class Server:
     """A program that listens on a loopback port, and its folder; both gone afterwards."""
 
     def __init__(self, command: list[str], directory: Path, port: int) -> None:
@@ -51,7 +51,7 @@ class _Server:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-class Rsyncd(_Server):
+class Rsyncd(Server):
     """rsync --daemon with one module, `master`; `options` are more lines of it."""
 
     def __init__(self, top: Path, *options: str, user: str = "root") -> None:
@@ -74,7 +74,7 @@ class Rsyncd(_Server):
         return [line.rpartition(" send ")[2] for line in lines if " send " in line]
 
 
-class Apache(_Server):
+class Apache(Server):
     """Apache httpd that makes index pages as Debian configures it, or with other IndexOptions."""
 
     def __init__(
