@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from time import perf_counter
 
 import pytest
 from pyroaring import BitMap
@@ -19,7 +20,10 @@ from mm_crawler.report import (
     DirectoryVerdict,
     Evidence,
     HostReport,
+    Memory,
     Outcome,
+    Tier,
+    Turn,
     Verdict,
 )
 from mm_lib.model.base import State
@@ -210,3 +214,52 @@ def test_text_that_a_stranger_sent_can_be_kept(bench: Bench) -> None:
     hostile = replace(report.categories[0], evidence=(("base", Evidence("u", "e", "?" * 300 + "é\u2028")),))
     bench.keep(replace(report, categories=(hostile,)))
     assert bench.session.scalars(select(CrawlResult)).one().evidence[0][3].endswith("é\u2028")
+
+
+def test_what_the_crawler_has_to_remember_comes_back_as_it_was(bench: Bench) -> None:
+    bench.keep(bench.report(Outcome.ASKED, 1, 2))
+    past = record.read_past(bench.session, bench.host.id)
+    assert past is not None
+    known = past.categories[bench.carried.id]
+    turns = {tier: Turn(NOW, NOW, 60.0, NOW + timedelta(minutes=1)) for tier in Tier}
+    memory = Memory(BitMap([1]), BitMap([2, 3]), BitMap([4]), NOW, 2, NOW, 3600.0, turns)
+    report = bench.report(Outcome.ASKED, 1, 2)
+    decision = policy.decide(bench.tasks, report, past, make_rules(CrawlerSettings()))
+    (category,) = decision.categories
+    record.store(bench.session, bench.run, report, replace(decision, categories=(replace(category, memory=memory),)))
+    bench.session.flush()
+    bench.session.expire_all()
+    again = record.read_past(bench.session, bench.host.id)
+    assert again is not None
+    assert again.categories[bench.carried.id] == replace(known, memory=memory)
+
+
+def test_the_tier_of_a_crawl_is_kept_and_only_a_full_one_says_how_long_a_host_takes(bench: Bench) -> None:
+    bench.tasks = {id_: task._replace(tier=Tier.CANARY) for id_, task in bench.tasks.items()}
+    bench.keep(bench.report(Outcome.ASKED))
+    assert bench.session.scalars(select(CrawlResult.tier)).all() == [Tier.CANARY]
+    assert bench.host.last_crawled_at == NOW + timedelta(seconds=3)
+    assert bench.host.last_crawl_seconds is None
+    assert bench.session.get(HostCategoryState, bench.carried.id) is None
+
+
+def test_a_canary_does_not_hide_what_the_last_crawl_said(bench: Bench) -> None:
+    bench.keep(bench.report(Outcome.UNANSWERED))
+    bench.tasks = {id_: task._replace(tier=Tier.CANARY) for id_, task in bench.tasks.items()}
+    bench.keep(bench.report(Outcome.ASKED, day=1))
+    assert bench.health().reason == "could not be judged, once in a row: refused"
+    assert bench.health().last_tried_at == NOW + timedelta(days=1, seconds=2)
+
+
+def test_a_host_with_20_000_directories_is_stored_within_20_ms(bench: Bench) -> None:
+    ids = range(1, 40_001, 2)
+    universe = CategoryPlan(category(), (), (), BitMap(ids))
+    bench.tasks = {bench.carried.id: CategoryTask(bench.carried.id, (), universe)}
+    seconds = []
+    for day in range(7):
+        report = bench.report(Outcome.ASKED, *(id_ for id_ in ids if (id_ * 7919 + day) % 10), day=day)
+        started = perf_counter()
+        bench.keep(report)
+        bench.session.commit()
+        seconds.append(perf_counter() - started)
+    assert min(seconds) < 0.020
