@@ -118,6 +118,14 @@ class CategoryIndex:
         found = self._views.get(choice)
         return found if found is not None else self._find_view(choice)
 
+    def pieces(self) -> list[object]:
+        """What it has made of its hosts."""
+        found: list[object] = [*self._urls.values(), *tuple(self._read.values())]
+        for view in tuple(self._views.values()):
+            for part in (view.urls, view.links, view.lines, view.elements, view.elements4):
+                found += part
+        return found
+
     def _find_view(self, choice: Choice) -> View:
         """Choices that mean the same share a view, so that odd requests do not fill the memory."""
         protocols, limit = choice

@@ -115,6 +115,16 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
     )
 
 
+def pieces(index: Index) -> list[Any]:
+    """What there is much of in an index: whoever holds the pieces can let them go one by one."""
+    memories = (index.remembered, index.plans, index.sorts, index.claims, index.portions, index.repositories)
+    found = [value for memory in memories for value in tuple(memory.values())]
+    found += index.hosts
+    for category in index.categories:
+        found += category.pieces()
+    return found
+
+
 def _countries(hosts: Sequence[Host], served: int) -> dict[str, int]:
     """Country -> those hosts of a mask that are local there; none without any."""
     masks = _by_country(hosts, _local_countries)

@@ -6,6 +6,7 @@ reference, so that no request waits or sees a half. A file that cannot be used c
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -28,6 +29,7 @@ _UNUSABLE = (OSError, codec.CacheError, TypeError, ValueError, AttributeError, L
 
 
 WORK, REST = 0.001, 0.001  # seconds
+PIECES = 100  # freed at once
 
 
 class Pauses:
@@ -96,14 +98,36 @@ class Store:
             if again or seen != self._seen:
                 data = file.read(self._path)  # a failure here may pass: it is tried again at the next look
                 self._seen = seen
-                # At the first time nobody is served yet, so nobody waits for the interpreter.
-                pause = Pauses() if isinstance(self._current, Index) else unhurried
-                self._current = index.build(codec.decode(data, pause), self._policy, pause)
+                prepared = self._prepare(data)
+                self._replace(prepared)
                 self._complained_about = None
                 self.reloads["taken"] += 1
-                _announce(self._current, self._path)
+                _announce(prepared, self._path)
         except _UNUSABLE as error:
             self._complain(error)
+
+    def _prepare(self, data: bytes) -> Index:
+        """The index of a file's content, made behind the backs of requests."""
+        # At the first time nobody is served yet, so nobody waits for the interpreter.
+        pause = Pauses() if isinstance(self._current, Index) else unhurried
+        # The collector would look at every object of the new index at once, and find nothing. They are frozen: it
+        # will not look at them later either. The old index has no cycles and ends when its last request does.
+        gc.disable()
+        try:
+            prepared = index.build(codec.decode(data, pause), self._policy, pause)
+            gc.freeze()
+        finally:
+            gc.enable()
+        return prepared
+
+    def _replace(self, prepared: Index) -> None:
+        """Serve from it; the old one goes piece by piece, for to free it at once keeps requests waiting."""
+        pause = Pauses()
+        pieces = index.pieces(self._current) if isinstance(self._current, Index) else []
+        self._current = prepared  # from here on the old index lives for the sake of its pieces and of open requests
+        while pieces:
+            pause()
+            del pieces[-PIECES:]
 
     def _complain(self, error: Exception) -> None:
         """Once per file and reason, not at every look."""

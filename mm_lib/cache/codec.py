@@ -68,6 +68,19 @@ class _PlainUnpickler(pickle.Unpickler):
         raise ForbiddenContent("it refers to an object outside of the file")
 
 
+class _Unhurried(io.BytesIO):
+    """What an Unpickler reads from, frame by frame of 64 kB: it holds the interpreter in between."""
+
+    def __init__(self, pickled: memoryview, pause: Pause) -> None:
+        super().__init__(pickled)
+        self._pause = pause
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes, after a rest."""
+        self._pause()
+        return super().read(size)
+
+
 def encode(cache: MirrorlistCache) -> bytes:
     """The file content for a cache. Raises ValueError or OverflowError for values that do not belong in one."""
     buffers: list[pickle.PickleBuffer] = []
@@ -104,7 +117,7 @@ def decode(data: bytes, pause: Pause = unhurried) -> MirrorlistCache:
         raise Truncated(f"{len(payload)} bytes of content where the header promises {length}")
     if _digest(version, [payload]) != digest:
         raise ChecksumMismatch("the checksum does not match the content")
-    return _from_plain(_load(payload), pause)
+    return _from_plain(_load(payload, pause), pause)
 
 
 def _digest(version: int, payload: Sequence[bytes | memoryview]) -> bytes:
@@ -114,10 +127,10 @@ def _digest(version: int, payload: Sequence[bytes | memoryview]) -> bytes:
     return sha.digest()
 
 
-def _load(payload: memoryview) -> Any:
+def _load(payload: memoryview, pause: Pause) -> Any:
     try:
         pickled, *buffers = _parts(payload)
-        return _PlainUnpickler(io.BytesIO(pickled), buffers=buffers).load()
+        return _PlainUnpickler(_Unhurried(pickled, pause), buffers=buffers).load()
     except CacheError:
         raise
     except Exception as error:  # a hostile pickle can raise nearly anything: every way means "refused"

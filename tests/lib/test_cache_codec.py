@@ -256,3 +256,16 @@ def test_masks_come_back_whatever_the_number_of_hosts(world: tuple[int, list[int
 def test_a_hash_that_is_none_is_not_written(odd: str) -> None:
     with pytest.raises(ValueError):
         FileTable.pack({"f": (FileDetail(1, 2, "", "", odd, ""),)})
+
+
+def test_whoever_waits_for_the_interpreter_gets_it_while_a_large_cache_is_read() -> None:
+    """A pickle of a megabyte is read in portions with a rest between them."""
+    large = example()
+    large.location_hosts.update({f"region-{number}": 1 for number in range(50_000)})
+    rests = []
+    pickled = memoryview(pickle.dumps(large.location_hosts, protocol=5))
+    assert (
+        codec._load(memoryview(struct.pack("!QQ", 1, len(pickled)) + pickled), lambda: rests.append(1))
+        == large.location_hosts
+    )
+    assert len(rests) > len(pickled) / 100_000

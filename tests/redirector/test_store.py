@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
 import struct
@@ -16,7 +17,7 @@ from mm_lib.cache import codec, file
 from mm_lib.cache.codec import HEADER_SIZE, MAGIC
 from mm_lib.cache.schema import SCHEMA_VERSION, MirrorlistCache
 from mm_redirector.index import Index
-from mm_redirector.query import Reason, Refusal
+from mm_redirector.query import Choice, Reason, Refusal
 from mm_redirector.settings import CLASSIC
 from mm_redirector.store import Store
 from tests.redirector.world import Atlas, environment, request, world
@@ -285,3 +286,27 @@ def test_a_first_load_does_not_rest_and_later_ones_do(
     assert generation(store) == 2
     assert rests
     assert store.reloads == {"taken": 2, "refused": 0}
+
+
+def test_a_request_that_began_before_a_reload_ends_with_the_old_index(path: Path, stores: Callable[..., Store]) -> None:
+    publish(path, 1)
+    store = stores(path)
+    before = store.current()
+    assert isinstance(before, Index)
+    publish(path, 2)
+    store.poll()
+    assert generation(store) == 2
+    assert before.generation == 1
+    assert [host.name for host in before.hosts] == [host.name for host in world().hosts]
+    assert all(category.view(Choice(None, None)).lines for category in before.categories)
+
+
+def test_what_a_reload_makes_is_left_alone_by_the_garbage_collector(path: Path, stores: Callable[..., Store]) -> None:
+    """A full collection of all that an index holds would keep every request waiting."""
+    publish(path, 1)
+    store = stores(path)
+    frozen = gc.get_freeze_count()
+    publish(path, 2)
+    store.poll()
+    assert gc.get_freeze_count() > frozen
+    assert gc.isenabled()
