@@ -215,14 +215,13 @@ def latest_changes(session: Session) -> dict[int, datetime]:
     return latest
 
 
-def _category(session: Session, category_id: int, rows: Iterable[MirrorRow], tiers: Collection[Tier]) -> MasterCategory:
+def _category(session: Session, category_id: int, rows: Sequence[MirrorRow], tiers: Collection[Tier]) -> MasterCategory:
     """As much of it as the tiers need: a canary nothing, metadata the important files, and else all."""
     category = session.get_one(Category, category_id)
     whole = bool({Tier.FULL, Tier.INCREMENTAL} & set(tiers))
     important = _important(session, category_id) if whole or Tier.METADATA in tiers else {}
     exact = category.source.get("type") != "http"  # index pages of a master may have told rough sizes only
     directories = _directories(session, category_id, important, whole=whole, exact=exact) if important or whole else ()
-    until = latest_changes(session).get(category_id)
     return MasterCategory(
         category_id,
         category.name,
@@ -231,7 +230,7 @@ def _category(session: Session, category_id: int, rows: Iterable[MirrorRow], tie
         _repodata(session, category_id, directories),
         category.max_stale_days,
         _changes(session, category_id, _since(rows)),
-        until,
+        rows[0].changed_at,
         whole,
     )
 

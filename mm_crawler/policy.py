@@ -164,8 +164,10 @@ def _remember(
 ) -> tuple[Memory, BitMap]:
     """What to know before the next crawl, and the directories that were without an answer for too long."""
     memory, pace = past.memory, rules.pace
-    if report.outcome is not Outcome.ASKED:
+    if report.outcome is Outcome.UNREACHABLE:
         return replace(memory, turns=schedule.after_failure(memory, pace, at)), BitMap()
+    if report.outcome is Outcome.UNANSWERED:
+        return replace(memory, turns=schedule.after_silence(memory, pace, at, past.failures)), BitMap()
     if task.tier is Tier.CANARY:
         returned = past.health is Health.QUARANTINED
         return replace(memory, turns=schedule.after_canary(memory, pace, at, returned=returned)), BitMap()

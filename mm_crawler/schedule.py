@@ -106,9 +106,16 @@ def after_canary(memory: Memory, pace: Pace, now: datetime, *, returned: bool) -
 
 
 def after_failure(memory: Memory, pace: Pace, now: datetime) -> dict[Tier, Turn]:
-    """The turns after a mirror could not be reached or judged: the canary looks after it, the others wait."""
+    """The turns after a mirror could not be reached: the canary looks after it, the others wait."""
     turns = {tier: _wait(memory, tier, pace.retry, now) for tier in ASKING}
     return turns | {Tier.CANARY: _wait(memory, Tier.CANARY, pace.bounds[Tier.CANARY].least, now)}
+
+
+def after_silence(memory: Memory, pace: Pace, now: datetime, failures: int) -> dict[Tier, Turn]:
+    """The turns after a mirror that is there said nothing to judge it by: twice as long a wait after each time."""
+    wait = min(pace.retry, pace.bounds[Tier.INCREMENTAL].least * 2.0**failures)
+    turns = after_failure(memory, pace, now)
+    return turns | {Tier.INCREMENTAL: _wait(memory, Tier.INCREMENTAL, wait, now)}
 
 
 def _wait(memory: Memory, tier: Tier, seconds: float, now: datetime) -> Turn:

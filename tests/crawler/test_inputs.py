@@ -55,7 +55,7 @@ def test_a_host_comes_with_its_public_and_private_urls(session: Session) -> None
     )
 
 
-def test_only_active_public_hosts_with_urls_and_something_to_find_out_are_crawled(session: Session) -> None:
+def test_case_39_and_40_only_active_public_hosts_with_something_to_find_out_are_crawled(session: Session) -> None:
     """Cases 39 and 40."""
     world = World(session)
     url = "http://{}.example/fedora".format

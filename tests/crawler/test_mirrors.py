@@ -24,8 +24,10 @@ from sqlalchemy.orm import Session
 from mm_crawler import record
 from mm_crawler.cli import main
 from mm_lib.database import transaction
+from mm_lib.locks import held
 from mm_lib.model.content import Directory
 from mm_lib.model.state import CrawlResult, CrawlRun, Health, HostCategoryHealth, HostCategoryState
+from mm_lib.settings import DatabaseSettings
 from tests.crawler import hostile
 from tests.crawler.builders import NEW, TOPDIR, World
 from tests.crawler.hostile import HostileServer
@@ -144,8 +146,26 @@ def test_when_time_runs_out_the_exit_code_is_1_and_nobody_is_blamed(
             world.host("good", nginx.urls["good"])
             world.host("silent", server.url)
         assert "Time ran out after 1 s" in crawl("--timeout", "1", code=1).output
-    assert session.scalars(select(CrawlRun)).one().outcome == "timed out"
-    assert sorted(session.scalars(select(CrawlResult.outcome))) == ["asked", "not asked"]
+        assert session.scalars(select(CrawlRun)).one().outcome == "timed out"
+        assert sorted(session.scalars(select(CrawlResult.outcome))) == ["asked", "not asked"]
+        crawl("--timeout", "1", "--no-fail")
+
+
+def test_a_host_that_is_too_slow_for_its_own_deadline_is_to_blame(world: World, session: Session) -> None:
+    with HostileServer(hostile.silent) as server:
+        with transaction(session):
+            world.host("silent", server.url)
+        assert rows("--host-timeout", "1")["silent"]["health"] == "suspect"
+
+
+def test_a_second_crawl_of_the_same_tier_is_refused_and_one_of_another_tier_or_part_is_not(
+    world: World, database_url: str
+) -> None:
+    with held(DatabaseSettings(url=database_url), "full crawl"):
+        assert "The full crawl is running already" in crawl(code=75).output
+        crawl("--due")
+        crawl("--fraction", "1:2")
+        crawl("--dry-run")
 
 
 def test_one_result_that_cannot_be_kept_costs_no_other(

@@ -27,7 +27,7 @@ def test_the_web_is_tried_first_public_before_private_and_https_before_http_and_
     )
 
 
-def test_the_slowest_host_of_last_time_starts_first_and_a_new_one_before_it() -> None:
+def test_case_41_the_slowest_host_of_last_time_starts_first_and_a_new_one_before_it() -> None:
     """Case 41."""
     carried = (MirrorCategory(1, 1, (MirrorUrl("http://m", False),)),)
     mirrors = tuple(

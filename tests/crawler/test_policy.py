@@ -104,7 +104,7 @@ class Mirror:
         return self.known.memory
 
 
-def test_good_directories_come_in_bad_ones_go_and_unknown_ones_stay_as_they_were() -> None:
+def test_case_35_good_directories_come_in_bad_ones_go_and_unknown_ones_stay_as_they_were() -> None:
     """Case 35."""
     verdicts = {
         Verdict.OK: [1, 2],
@@ -127,7 +127,7 @@ def test_a_crawl_that_was_cut_short_says_so() -> None:
     assert decision.reason == "1 of 9 directories are up to date; not all were asked: time ran out"
 
 
-def test_an_unreachable_category_is_quarantined_at_once_and_keeps_its_bitmap() -> None:
+def test_case_36_an_unreachable_category_is_quarantined_at_once_and_keeps_its_bitmap() -> None:
     """Case 36, better: it leaves the next cache, not the one after four failures."""
     decision = decide_(report(Outcome.UNREACHABLE), past(known(1, 2))).categories[0]
     assert (decision.health, decision.health_changed, decision.failures) == (Health.QUARANTINED, True, 1)

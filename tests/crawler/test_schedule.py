@@ -104,3 +104,12 @@ def test_a_smaller_crawl_does_not_put_off_a_larger_one() -> None:
     assert memory.turns[Tier.FULL] == Turn(at(0), at(0), 24 * HOUR, at(24 * 60))
     assert memory.changes_until(Tier.INCREMENTAL) == at(0)
     assert memory.changes_until(Tier.METADATA) == at(30)
+
+
+def test_a_mirror_that_said_nothing_is_asked_again_after_waits_that_double() -> None:
+    hours = []
+    for failures in range(5):
+        turns = schedule.after_silence(after(Tier.FULL), PACE, at(0), failures)
+        hours.append((turns[Tier.INCREMENTAL].next_due_at - at(0)) / timedelta(hours=1))
+        assert turns[Tier.FULL].next_due_at == at(12 * 60)
+    assert hours == [1, 2, 4, 8, 12]

@@ -205,7 +205,7 @@ def nginx(setup: Setup) -> Iterator[Nginx]:
         yield server
 
 
-def test_metadata_is_asked_for_only_when_it_changed_and_leaves_everything_else_alone(
+def test_case_41_metadata_is_asked_for_only_when_it_changed_and_leaves_everything_else_alone(
     setup: Setup, nginx: Nginx
 ) -> None:
     """Case 41: neither its duration nor other directories are touched."""
