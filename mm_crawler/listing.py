@@ -99,8 +99,8 @@ class ListingJudge:
 
     def end(self, listed: Listed) -> None:
         """There is no more. What was not seen is missing if the listing is whole, or if the server says so."""
+        self._leave()
         if listed.whole:
-            self._leave()
             for directory in self._by_path.values():
                 if directory.id in self._open:
                     self._found(directory, self._place.judge(self._place.questions(directory)[0], None))

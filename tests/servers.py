@@ -38,18 +38,20 @@ def make_certificate(directory: Path) -> Certificate:
 class Nginx:
     """One nginx that serves several folders, each on a port of its own: several mirrors in one process.
 
-    `urls[name]` is where `roots[name]` is served. `extra[name]` goes into its server block.
+    `urls[name]` is where `roots[name]` is served. `extra[name]` goes into its server block, `http` around all.
     With `tls`, `https_urls[name]` serves the same over TLS with `certificate`.
     """
 
-    def __init__(self, roots: Mapping[str, Path], *, extra: Mapping[str, str] | None = None, tls: bool = False) -> None:
+    def __init__(
+        self, roots: Mapping[str, Path], *, extra: Mapping[str, str] | None = None, tls: bool = False, http: str = ""
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="mm-nginx-"))
         self.certificate = make_certificate(self.directory) if tls else None
         self.urls: dict[str, str] = {}
         self.https_urls: dict[str, str] = {}
         blocks = [self._server(name, root, (extra or {}).get(name, "")) for name, root in roots.items()]
         config = self.directory / "nginx.conf"
-        config.write_text(self._config("\n".join(blocks)))
+        config.write_text(self._config("\n".join([http, *blocks])))
         self._process = subprocess.Popen(
             [NGINX, "-p", str(self.directory), "-e", str(self.directory / "error.log"), "-c", str(config)],
             stdin=subprocess.DEVNULL,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from mm_crawler.engine import Limits
+from mm_crawler.master.diff import listing_digest
+from mm_crawler.master.scanned import ScannedFile
 from mm_crawler.report import (
     CategoryTask,
     FileVersion,
@@ -55,10 +58,16 @@ def repomd(superseded_at: int) -> ImportantFile:
 
 
 def directory(
-    id_: int, path: str, *files: str, important: tuple[ImportantFile, ...] = (), readable: bool = True, size: int = 4
+    id_: int,
+    path: str,
+    *files: str,
+    important: tuple[ImportantFile, ...] = (),
+    readable: bool = True,
+    size: int = 4,
+    mtime: int = 0,
 ) -> MasterDirectory:
-    """A directory whose files all have the same size."""
-    sample = json.dumps([[name, size, 0] for name in files])
+    """A directory whose files all have the same size and time."""
+    sample = json.dumps([[name, size, mtime] for name in files])
     return MasterDirectory(id_, path, readable, id_, sample, important)
 
 
@@ -76,6 +85,19 @@ def write(root: Path, master: MasterCategory) -> Path:
         for important in each.important:
             (folder / important.name).write_bytes(NEW)
     return root
+
+
+def with_digests(master: MasterCategory, sampled: int) -> MasterCategory:
+    """With the digests of its listings, as a scan records them, and only the last so many files sampled of each."""
+
+    def scanned(each: MasterDirectory) -> MasterDirectory:
+        sizes = {file.name: file.size for file in each.sample}
+        sizes |= {file.name: file.versions[0].size for file in each.important}
+        files = [ScannedFile(name, size, 0) for name, size in sizes.items()]
+        sample = json.dumps(each.sample[-sampled:])
+        return replace(each, digest=listing_digest(files), file_count=len(files), sample_json=sample)
+
+    return replace(master, directories=tuple(map(scanned, master.directories)))
 
 
 def tasks_for(urls: dict[str, str], master: MasterCategory, tier: Tier = Tier.FULL) -> list[HostTask]:
