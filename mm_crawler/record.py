@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pyroaring import BitMap
@@ -24,7 +24,7 @@ from mm_crawler.report import (
 )
 from mm_lib.model.base import State
 from mm_lib.model.content import FileDetail, Repository
-from mm_lib.model.hosts import Host, HostCategory
+from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.state import (
     CrawlResult,
     CrawlRun,
@@ -112,9 +112,24 @@ def store(session: Session, run_id: int, report: HostReport, decision: HostDecis
         _switch(host, State.AUTO_DISABLED, decision.disable_reason, ended_at)
     elif decision.enable_reason:
         _switch(host, State.ACTIVE, decision.enable_reason, ended_at)
+    if report.ipv4 is not None:
+        host.has_ipv4 = report.ipv4
+    if report.ipv6 is not None:
+        host.has_ipv6 = report.ipv6
     reports = {category.host_category_id: category for category in report.categories}
     for category in decision.categories:
+        _store_addresses(session, reports[category.host_category_id], ended_at)
         _store_category(session, run_id, reports[category.host_category_id], category)
+
+
+def _store_addresses(session: Session, report: CategoryReport, at: datetime) -> None:
+    """What each URL that was tried leads to. One that leads nowhere is not handed out until it does again."""
+    for address in report.addresses:
+        ends_at = datetime.fromtimestamp(address.certificate_ends_at, UTC) if address.certificate_ends_at else None
+        values = {"tried_at": at, "problem": address.problem} | ({"certificate_ends_at": ends_at} if ends_at else {})
+        mine = (HostCategoryUrl.host_category_id == report.host_category_id) & (HostCategoryUrl.url == address.url)
+        statement = update(HostCategoryUrl).where(mine).values(values)
+        session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def _switch(host: Host, state: State, reason: str, at: datetime) -> None:

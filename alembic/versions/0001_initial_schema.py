@@ -927,12 +927,16 @@ def upgrade() -> None:
         sa.Column("host_category_id", sa.Integer(), nullable=False),
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("private", sa.Boolean(), nullable=False),
+        sa.Column("tried_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("problem", sa.String(), nullable=False),
+        sa.Column("certificate_ends_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
         sa.CheckConstraint("trim(url) <> '' AND trim(url) = url", name=op.f("ck_host_category_url_url_not_blank")),
         sa.CheckConstraint(
-            "url LIKE 'https://_%' OR url LIKE 'http://_%' OR url LIKE 'rsync://_%' OR url LIKE 'ftp://_%'",
+            "url LIKE 'https://_%' OR url LIKE 'http://_%' OR url LIKE 'rsync://_%' OR url LIKE 'ftp://_%' "
+            "OR url LIKE 'ftps://_%'",
             name=op.f("ck_host_category_url_url_scheme"),
         ),
         sa.CheckConstraint("url NOT LIKE '%/' AND url NOT LIKE '% %'", name=op.f("ck_host_category_url_url_normalised")),

@@ -86,7 +86,7 @@ def web_address(column: str) -> CheckConstraint:
 
 def mirror_address(column: str) -> CheckConstraint:
     """Reached by a protocol that mirrors are asked and offered by."""
-    return _schemes(column, ("https", "http", "rsync", "ftp"))
+    return _schemes(column, ("https", "http", "rsync", "ftp", "ftps"))
 
 
 def _schemes(column: str, schemes: Iterable[str], *others: str) -> CheckConstraint:

@@ -208,6 +208,9 @@ class HostCategoryUrl(Base):
     host_category_id: Mapped[int] = parent("host_category")
     url: Mapped[str] = mapped_column(unique=True, doc="without trailing slash")
     private: Mapped[bool] = mapped_column(default=False, doc="for other mirrors and the crawler, never published")
+    tried_at: Mapped[datetime | None] = mapped_column(doc="when the crawler last asked whether it leads anywhere")
+    problem: Mapped[str] = mapped_column(default="", doc="why it does not; not published meanwhile")
+    certificate_ends_at: Mapped[datetime | None]
     created_at: Mapped[Created]
 
     host_category: Mapped[HostCategory] = relationship(back_populates="urls")

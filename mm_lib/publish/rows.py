@@ -234,9 +234,9 @@ _RETURNS = (
     .where(HealthChange.at > _OUTAGES.c.at, HealthChange.health.in_((Health.ACTIVE, Health.PROBATION)))
     .group_by(HealthChange.host_category_id)
 )
-_URLS = (
+_URLS = (  # those that lead somewhere; no client that we know of speaks FTPS
     select(HostCategoryUrl.host_category_id, HostCategoryUrl.url)
-    .where(HostCategoryUrl.private.is_(False))
+    .where(HostCategoryUrl.private.is_(False), HostCategoryUrl.problem == "", HostCategoryUrl.url.not_like("ftps:%"))
     .order_by(HostCategoryUrl.id)
 )
 # Nothing but what the index on the paths holds: SQLite then leaves the much larger table alone.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-MIRROR_SCHEMES = ("https", "http", "rsync", "ftp")  # best first: the order in which they are offered
+MIRROR_SCHEMES = ("https", "http", "rsync", "ftp", "ftps")  # best first: the order in which they are offered
 MAX_LENGTH = 1000  # longer than any real one, and short enough for an index
 _HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
-_DEFAULT_PORTS = {"https": 443, "http": 80, "rsync": 873, "ftp": 21}
+_DEFAULT_PORTS = {"https": 443, "http": 80, "rsync": 873, "ftp": 21, "ftps": 990}
 
 
 def normalise(text: str, schemes: tuple[str, ...] = MIRROR_SCHEMES) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from mm_crawler import policy, record
 from mm_crawler.crawling import make_rules
 from mm_crawler.report import (
+    AddressReport,
     CategoryPlan,
     CategoryReport,
     CategoryTask,
@@ -28,7 +29,7 @@ from mm_crawler.report import (
 )
 from mm_lib.model.base import State
 from mm_lib.model.content import Directory, FileDetail, Repository
-from mm_lib.model.hosts import Host
+from mm_lib.model.hosts import Host, HostCategoryUrl
 from mm_lib.model.state import (
     CrawlResult,
     CrawlRun,
@@ -200,6 +201,26 @@ def test_a_category_or_host_that_was_removed_meanwhile_is_no_obstacle(bench: Ben
     bench.keep(report)
     assert bench.session.scalars(select(CrawlResult)).all() == []
     assert record.read_past(bench.session, 999_999) is None
+
+
+def test_an_address_that_leads_nowhere_is_marked_until_it_does_again(bench: Bench) -> None:
+    def keep(problem: str, ends_at: int, day: int) -> HostCategoryUrl:
+        address = AddressReport("http://m.example/fedora", problem, True, False, ends_at)
+        report = bench.report(Outcome.ASKED, 1, day=day)
+        bench.keep(replace(report, categories=(replace(report.categories[0], addresses=(address,)),)))
+        return bench.carried.urls[0]
+
+    ends_at = int(NOW.timestamp()) + 1000
+    url = keep("", ends_at, day=0)
+    assert (url.problem, url.tried_at, url.certificate_ends_at) == (
+        "",
+        NOW + timedelta(seconds=3),
+        NOW + timedelta(seconds=1000),
+    )
+    assert (bench.host.has_ipv4, bench.host.has_ipv6) == (True, False)
+    assert keep("404", 0, day=1).problem == "404"
+    assert bench.carried.urls[0].certificate_ends_at == NOW + timedelta(seconds=1000)  # nothing newer is known
+    assert keep("", 0, day=2).problem == ""
 
 
 def test_a_run_is_kept_from_its_start_to_its_end(bench: Bench) -> None:

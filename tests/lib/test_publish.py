@@ -109,6 +109,24 @@ def test_private_urls_never_reach_the_cache(session: Session) -> None:
     assert b"secret" not in codec.encode(built(session))
 
 
+def test_an_address_that_led_nowhere_when_last_tried_is_not_handed_out(session: Session) -> None:
+    category = make.category(session)
+    directory = make.directory(session, category, "a")
+    carried = make.carries(session, make.host(session, "m"), category, [directory])
+    carried.urls.append(HostCategoryUrl(url="https://m/dead", problem="https://m/dead/: connection refused"))
+    session.flush()
+    assert b"dead" not in codec.encode(built(session))
+
+
+def test_ftps_is_for_the_crawler_alone(session: Session) -> None:
+    category = make.category(session)
+    directory = make.directory(session, category, "a")
+    carried = make.carries(session, make.host(session, "m"), category, [directory])
+    carried.urls.append(HostCategoryUrl(url="ftps://m/x"))
+    session.flush()
+    assert b"ftps" not in codec.encode(built(session))
+
+
 def test_a_host_with_only_private_urls_is_in_no_set(session: Session) -> None:
     category = make.category(session)
     directory = make.directory(session, category, "a")
