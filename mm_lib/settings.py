@@ -37,6 +37,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Minutes = Annotated[float, Field(gt=0)]
 _NoneIfEmpty = BeforeValidator(lambda value: None if value == "" else value)
 OptionalPath = Annotated[Path | None, _NoneIfEmpty]
+OptionalSecret = Annotated[SecretStr | None, _NoneIfEmpty]
 OptionalDays = Annotated[float | None, Field(ge=0), _NoneIfEmpty]
 
 
@@ -268,7 +269,7 @@ class MailSettings(Section):
         "starttls", description="starttls, tls (port 465), or none (a server on this machine)"
     )
     user: str = Field("", description="name to sign in with; empty: without")
-    password: SecretStr | None = Field(None, description="password to sign in with")
+    password: OptionalSecret = Field(None, description="password to sign in with")
     sender: str = Field("", description="address that mail comes from; needed for mail")
     ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
 
@@ -282,7 +283,7 @@ class MailSettings(Section):
 class AmqpSettings(Section):
     """A message broker that hears of events; needs mirrormanager[amqp]."""
 
-    url: SecretStr | None = Field(None, description="amqp:// or amqps://USER:PASSWORD@HOST/VHOST; none: no messages")
+    url: OptionalSecret = Field(None, description="amqp:// or amqps://USER:PASSWORD@HOST/VHOST; none: no messages")
     exchange: str = Field("amq.topic", description="exchange that messages are published to")
     topic_prefix: str = Field("", description="put before topics, with a dot: org.fedoraproject.prod")
     ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")

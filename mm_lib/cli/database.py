@@ -23,6 +23,7 @@ _HEADER = """\
 _WRITTEN: dict[tuple[str, str], Any] = {  # keys that a new file states, because one chooses them
     ("database", "url"): "sqlite:///mirrormanager.sqlite",
     ("cache", "file"): "mirrorlist.cache",
+    ("crawler", "log_directory"): "crawl-logs",
 }
 
 
