@@ -15,6 +15,7 @@ from mm_crawler.cli import main
 from mm_crawler.location import Place
 from mm_crawler.report import Mirror, MirrorCategory, MirrorUrl
 from mm_crawler.selection import EVERYTHING, Fraction, Selection
+from mm_lib.cli.main import main as admin
 from mm_lib.database import transaction
 from mm_lib.model.base import State
 from mm_lib.model.geography import EmbargoedCountry
@@ -194,6 +195,15 @@ def world(session: Session, monkeypatch: pytest.MonkeyPatch, database_url: str) 
     monkeypatch.setattr(probes, "make", lambda *_: fake_probes())
     with transaction(session):
         return World(session)
+
+
+def test_an_owner_lets_a_private_host_be_crawled(world: World, session: Session) -> None:
+    with transaction(session):
+        world.host("secret", "http://127.0.0.1:1/fedora").private = True
+    assert "There is nothing to ask" in crawl("--include-private").output
+    assert CliRunner().invoke(admin, ["host", "set", "secret", "--crawl-private"]).exit_code == 0
+    assert "There is nothing to ask" in crawl().output
+    assert "secret" in crawl("--include-private").stdout
 
 
 def test_a_mirror_on_another_continent_is_left_alone(world: World, session: Session) -> None:

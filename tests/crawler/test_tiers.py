@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from mm_crawler.cli import main
 from mm_crawler.plan import Planner
 from mm_crawler.report import CategoryTask, MasterCategory, Memory, MirrorCategory, MirrorUrl, Tier, Turn
+from mm_lib.cli.main import main as admin
 from mm_lib.database import transaction
 from mm_lib.model.base import State
 from mm_lib.model.content import Directory
@@ -282,6 +283,16 @@ def test_case_36_the_fourth_full_failure_switches_a_host_off_and_a_return_switch
     assert setup.seen.state_reason.startswith("it answers again: 1 of 3 directories are up to date")
     changes = setup.session.scalars(select(HealthChange.health).order_by(HealthChange.id)).all()
     assert changes == [Health.QUARANTINED, Health.PROBATION]
+
+
+def test_a_host_that_an_administrator_switches_on_again_has_all_its_tries_before_it(setup: Setup, nginx: Nginx) -> None:
+    setup.host(f"{nginx.urls['mirror']}/elsewhere")
+    for _ in range(4):
+        crawl()
+    assert setup.seen.state is State.AUTO_DISABLED
+    assert CliRunner().invoke(admin, ["host", "enable", "mirror"]).exit_code == 0
+    crawl()
+    assert (setup.health.failures, setup.seen.state) == (1, State.ACTIVE)
 
 
 @pytest.mark.parametrize("state", [State.OWNER_DISABLED, State.ADMIN_DISABLED])
