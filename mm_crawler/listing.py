@@ -125,13 +125,13 @@ class ListingJudge:
     def _leave(self) -> None:
         """A directory is complete; files whose names nobody could ask for do not count, as on the master."""
         directory = None if self._path is None else self._by_path.get(self._path)
-        if directory is not None and not self._overfull:
-            if directory.id in self._open:
-                self._open.discard(directory.id)
-                self.seen += 1
+        if directory is not None and directory.id in self._open:
+            self._open.discard(directory.id)
+            self.seen += 1
+            if not self._overfull:
                 self._judge(directory)
-            else:
-                self._doubts.pop(directory.id, None)  # it comes in pieces: who knows what is in it
+        elif directory is not None:
+            self._doubts.pop(directory.id, None)  # it comes in pieces: who knows what is in it
         self._path, self._overfull = None, False
         self._forget()
 

@@ -7,6 +7,7 @@ from calendar import timegm
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urljoin
 
@@ -18,6 +19,7 @@ _DATES = {"%Y-%m-%d %H:%M": re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}")}
 _DATES["%d-%b-%Y %H:%M"] = re.compile(r"\d{2}-[A-Z][a-z]{2}-\d{4} \d{2}:\d{2}")
 _SIZE = re.compile(r"\s*(?P<number>\d{1,18}(?:\.\d)?)(?P<unit>[KMGTP]?)(?=\s|$)")
 _UNITS = {unit: 1024**power for power, unit in enumerate(("", "K", "M", "G", "T", "P"))}
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+~%-]*/?")  # a link to something in the same directory, and no more
 _TITLE = "index of"
 _MAX_NAME = 255
 
@@ -73,13 +75,16 @@ def parse(data: bytes, url: str) -> Page:
 
 def _name(href: str, url: str) -> tuple[str, bool]:
     """The name of what a link leads to, and whether that is a directory; "" when it is not in this directory."""
-    try:
-        target = urljoin(url, href.strip())
-    except ValueError:
-        return "", False
-    if not target.startswith(url) or "?" in target or "#" in target:
-        return "", False
-    rest = target.removeprefix(url)
+    if url.endswith("/") and _PLAIN.fullmatch(href):  # nearly all are, and joining takes longer than all the rest
+        rest = href
+    else:
+        try:
+            target = urljoin(url, href.strip())
+        except ValueError:
+            return "", False
+        if not target.startswith(url) or "?" in target or "#" in target:
+            return "", False
+        rest = target.removeprefix(url)
     name = unquote(rest.removesuffix("/"), errors="surrogateescape")
     if "/" in name or name in (".", ".."):
         return "", False
@@ -107,11 +112,18 @@ def _time(said: str) -> tuple[int, str]:
     """The time, 0 when there is none, and the text behind it."""
     for form, expression in _DATES.items():
         if match := expression.search(said):
-            try:
-                return timegm(datetime.strptime(match[0], form).timetuple()), said[match.end() :]  # noqa: DTZ007 - UTC
-            except ValueError:
-                break
+            time = _seconds(match[0], form)
+            return time, said[match.end() :] if time else said
     return 0, said
+
+
+@lru_cache(maxsize=4096)
+def _seconds(text: str, form: str) -> int:
+    """A time of a page, 0 for one that is none; files of a directory often share theirs."""
+    try:
+        return timegm(datetime.strptime(text, form).timetuple())  # noqa: DTZ007 - UTC
+    except ValueError:
+        return 0
 
 
 def children(page: Page) -> Iterator[Entry]:

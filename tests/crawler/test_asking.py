@@ -198,6 +198,39 @@ def test_rsync_lists_wanted_directories_in_batches(tmp_path: Path) -> None:
     assert (report.counts["ok"], report.requests) == (count, 3)
 
 
+# ---------------------------------------------------------------- the budget: 100,000 files, at most 50 requests
+
+LARGE = [f"package-{number:04d}-1.0-1.x86_64.rpm" for number in range(2500)]
+
+
+@pytest.fixture(scope="module")
+def large() -> MasterCategory:
+    """40 directories with 2,500 files each."""
+    made = category(*(directory(id_, f"{TOPDIR}/{id_:02d}", *LARGE) for id_ in range(1, 41)))
+    return with_digests(made, sampled=3)
+
+
+def test_a_full_crawl_of_100_000_files_by_rsync_takes_two_runs(
+    large: MasterCategory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_rsync(tmp_path, monkeypatch, [f"{id_:02d}/{name}" for id_ in range(1, 41) for name in LARGE], 0)
+    report = crawl_one(("rsync://m/m",), large)
+    assert (report.counts["ok"], report.requests) == (40, 2)
+
+
+def test_a_full_crawl_of_100_000_files_by_index_pages_takes_a_request_per_directory(large: MasterCategory) -> None:
+    links = "".join(f'<a href="{name}">{name}</a> 02-Jan-2026 03:04 4\n' for name in LARGE)
+    index = f"<html><head><title>Index of /</title></head><body><pre>{links}</pre></body></html>".encode()
+
+    def pages(asked: hostile.Asked, connection: object) -> bool:
+        body = b"" if asked.method == "HEAD" else index
+        return hostile.send(connection, "200 OK", f"Content-Length: {len(index)}", body=body)  # type: ignore[arg-type]
+
+    with HostileServer(pages) as server:
+        report = crawl_one((server.url,), large)
+    assert (report.counts["ok"], report.requests) == (40, 42)
+
+
 # ---------------------------------------------------------------- what one way leaves to the next
 
 
