@@ -77,12 +77,11 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
 
     `pause` is called every few microseconds, so that whoever waits for the interpreter can have it now and then.
     """
-    hosts = cache.hosts
-    embargo = {country.upper() for country in cache.embargoed_countries}
-    embargoed = _mask(n for n, host in enumerate(hosts) if host.country.upper() in embargo)
+    hosts, country_of = cache.hosts, [host.country.upper() for host in cache.hosts]
+    embargoed = _standing_in(cache.embargoed_countries, country_of)
     public = _mask(n for n, host in enumerate(hosts) if not host.private)
     countries = _countries(hosts, public & ~embargoed)
-    continent_of = {country.upper(): continent for country, continent in cache.country_continents.items()}
+    continent_of = {country.upper(): name for country, name in cache.country_continents.items()}
     continents = _continents(countries, continent_of)
     categories = [CategoryIndex(category, hosts, cache.masks, policy.factors, pause) for category in cache.categories]
     return Index(
@@ -110,7 +109,7 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
         embargoed=embargoed,
         ipv4=_mask(n for n, host in enumerate(hosts) if host.ipv4 is not False),
         ipv6=_mask(n for n, host in enumerate(hosts) if host.ipv6),
-        country_of=[host.country.upper() for host in hosts],
+        country_of=country_of,
         places=np.array([_place(host) for host in hosts]).reshape(-1, 3),
     )
 
@@ -148,6 +147,11 @@ def _mask(numbers: Iterable[int]) -> int:
     for number in numbers:
         mask |= 1 << number
     return mask
+
+
+def _standing_in(countries: Iterable[str], country_of: Sequence[str]) -> int:
+    wanted = {country.upper() for country in countries}
+    return _mask(n for n, country in enumerate(country_of) if country in wanted)
 
 
 def _local_countries(host: Host) -> Iterable[str]:

@@ -28,6 +28,7 @@ from mm_lib import log
 from mm_lib.cache.codec import CacheError
 from mm_lib.database import freeze, make_engine, make_sessions, transaction
 from mm_lib.locks import FOREVER, Busy
+from mm_lib.services import audit
 from mm_lib.services.errors import ServiceError
 from mm_lib.settings import Settings, SettingsError, load
 
@@ -41,8 +42,9 @@ config_option = click.option(
 class Program:
     """What a command works with; settings and engine are made when first asked for."""
 
-    def __init__(self, config: Path | None) -> None:
+    def __init__(self, config: Path | None, actor: Callable[[], str] | None = None) -> None:
         self.config = config
+        self._actor = actor  # by whom changes of the registry are recorded; None: this program makes none
 
     @cached_property
     def settings(self) -> Settings:
@@ -58,8 +60,10 @@ class Program:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session that commits when the block ends."""
+        """A session that commits when the block ends; what it changes of the registry is recorded."""
         with make_sessions(self.engine)() as session, transaction(session):
+            if self._actor:
+                audit.sign(session, audit.Actor(self._actor()))
             yield session
 
     @contextmanager

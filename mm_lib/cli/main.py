@@ -29,7 +29,7 @@ from mm_lib.cli.common import Group, Program, config_option
 @click.pass_context
 def main(ctx: click.Context, config: Path | None) -> None:
     """Administer MirrorManager: the database, what is mirrored, who mirrors it, and the mirrorlist cache."""
-    ctx.obj = Program(config)
+    ctx.obj = Program(config, changing.actor)
 
 
 for command in (

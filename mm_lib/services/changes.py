@@ -21,6 +21,7 @@ from mm_lib.model.accounts import AuditEvent, User
 from mm_lib.model.base import Base, UtcDateTime
 from mm_lib.model.content import Category, FileDetail, Product, Repository, RepositoryRedirect, Version
 from mm_lib.model.hosts import HostNetblock
+from mm_lib.services.audit import told_otherwise
 from mm_lib.services.errors import NotFound, ServiceError
 
 Values = dict[str, Any]
@@ -72,8 +73,9 @@ def apply(session: Session, plan: Plan, actor: str) -> int | None:
     """Make a plan true and record it; the event's id, None when nothing changes. Raises ChangedMeanwhile."""
     if not plan.changes:
         return None
-    for change in plan.changes:
-        _apply(session, change)
+    with told_otherwise(session):
+        for change in plan.changes:
+            _apply(session, change)
     event = AuditEvent(
         actor_id=session.scalar(select(User.id).where(User.name == actor)),
         actor=actor,
@@ -110,7 +112,7 @@ def list_events(session: Session, limit: int) -> list[dict[str, Any]]:
             "actor": event.actor,
             "action": event.action,
             "subject": event.object_name,
-            "changes": len((event.after or {}).get("changes", ())),
+            "changes": len((event.after or {}).get("changes", ())) or 1,
         }
         for event in events
     ]

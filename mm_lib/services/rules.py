@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from mm_lib.model.content import Arch, Category, RepositoryRule
 from mm_lib.rules.repositories import Explanation, Match, Rule, RuleError, explain
+from mm_lib.services import audit
 from mm_lib.services.content import find_category
 from mm_lib.services.errors import InvalidValue, NotFound
 
@@ -136,12 +137,22 @@ def load_rules(session: Session, text: str, only: Iterable[str] = ()) -> Loaded:
 
 
 def _replace(session: Session, category: Category, entries: Sequence[RuleEntry]) -> RuleChanges:
-    before = [_key(row) for row in list_rules(session, category.name)]
+    earlier = list_rules(session, category.name)
+    before, told = [_key(row) for row in earlier], [_told(row) for row in earlier]
     session.execute(delete(RepositoryRule).where(RepositoryRule.category_id == category.id))
     rows = [_row(category.id, position, entry) for position, entry in enumerate(entries, start=1)]
     session.add_all(rows)
     session.flush()
-    return _compare(before, [_key(row) for row in rows])
+    after = [_key(row) for row in rows]
+    if after != before:
+        audit.note(session, "load rules", category, {"rules": told}, {"rules": [_told(row) for row in rows]})
+    return _compare(before, after)
+
+
+def _told(row: RepositoryRule) -> dict[str, Any]:
+    """A rule as an event holds it."""
+    names = ("pattern", "prefix", "version", "arch", "directory", "flags", "comment")
+    return {name: getattr(row, name) for name in names}
 
 
 Key = tuple[str, ...]  # the pattern first
