@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 import pycurl
 
 MAX_REDIRECTS = 10
+_WITHOUT_MESSAGE = {100: "more headers than libcurl takes"}
 SPARE_HANDLES = 64  # idle easy handles that are kept
 
 
@@ -245,7 +246,7 @@ class CurlClient:
             for handle in succeeded:
                 self._finish(handle, None)
             for handle, code, message in failed:
-                self._finish(handle, CurlError(code, message))
+                self._finish(handle, CurlError(code, message or _WITHOUT_MESSAGE.get(code, f"libcurl's error {code}")))
 
     def _finish(self, handle: pycurl.Curl, error: CurlError | None) -> None:
         self._multi.remove_handle(handle)
