@@ -27,6 +27,7 @@ DATABASE = [
     "rich>=13.9,<16",  # tables and progress bars on a terminal
     "email-validator>=2.2,<3",  # addresses that a mail server would accept
     "google-re2>=1.1,<2",  # repository rules: no regular expression takes more than linear time
+    "urllib3>=2.5,<3",  # webhooks: verified TLS to an address that was looked at before
     "rstr>=3.2,<4",  # paths that a rule matches, to find rules that others hide
 ]
 REDIRECTOR = [
@@ -60,8 +61,10 @@ FRONTEND = [
 ]
 GEODATA = ["mmdb-writer>=0.2.5,<0.3", "netaddr>=1.3,<2"]  # mm-admin geodata update: text ranges to MMDB
 DOWNLOADS = ["urllib3>=2.5,<3"]  # mm-admin netblock sync: clouds' networks, with verified TLS and limits
+AMQP = ["pika>=1.3,<2"]  # events for a message broker
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
 TEST = [
+    "aiosmtpd>=1.4.6,<2",  # a mail server that keeps what it gets
     "createrepo-c>=1.1,<2",  # real repodata for the demo's and the tests' master trees
     "pyftpdlib>=2,<3",  # an FTP server with MLSD; vsftpd has none
     "pytest>=8.3,<10",
@@ -91,6 +94,7 @@ setup(
         "mm_lib.cli",
         "mm_lib.data",
         "mm_lib.model",
+        "mm_lib.outbox",
         "mm_lib.publish",
         "mm_lib.rules",
         "mm_lib.services",
@@ -100,6 +104,7 @@ setup(
         "mm_crawler",
         "mm_crawler.fetch",
         "mm_crawler.master",
+        "mm_crawler.output",
         "mm_frontend",
         "mm_frontend.auth",
         "mm_frontend.public",
@@ -121,9 +126,10 @@ setup(
         "frontend": FRONTEND,
         "geodata": GEODATA,
         "signing": SIGNING,
+        "amqp": AMQP,
         "ldap": LDAP,
         "demo": DEMO,
-        "test": sorted({*DEMO, *GEODATA, *DOWNLOADS, *SIGNING, *TEST}),
+        "test": sorted({*AMQP, *DEMO, *GEODATA, *DOWNLOADS, *SIGNING, *TEST}),
     },
     entry_points={
         "console_scripts": [
