@@ -178,9 +178,17 @@ class Asking:
         """Ask for its files until one is not ok."""
         proven = self._proven.get(directory.id, ())
         questions = self._questions(directory)
+        if self._only_metadata(directory):
+            questions = tuple(question for question in questions if question.versions)
         if proven:
             questions = tuple(question for question in questions if question.how is not How.DIGEST)
         await self._ask_files(base, directory, questions, proven)
+
+    def _only_metadata(self, directory: MasterDirectory) -> bool:
+        """In a metadata crawl, but not where something else was wrong the last time."""
+        because = self._task.because
+        was_wrong = because is not None and directory.id in because.again
+        return self._task.tier is Tier.METADATA and bool(directory.important) and not was_wrong
 
     async def _ask_files(
         self, base: str, directory: MasterDirectory, questions: Sequence[Question], proven: Sequence[FileVerdict]

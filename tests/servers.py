@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -16,6 +17,7 @@ from typing import NamedTuple, Self
 from tests.postgres import free_port
 
 NGINX = "/usr/sbin/nginx"
+_MARKER = "/what-was-asked-so-far"
 
 
 class Certificate(NamedTuple):
@@ -76,7 +78,12 @@ class Nginx:
 
     def requests(self, name: str) -> list[str]:
         """What a mirror was asked so far: "METHOD /path status"."""
-        return (self.directory / f"{name}.log").read_text().splitlines()
+        # nginx logs after it answered, one request after the other: when this one is answered, the others are logged.
+        connection = HTTPConnection("127.0.0.1", int(self.urls[name].rpartition(":")[2]), timeout=10)
+        connection.request("HEAD", _MARKER)
+        connection.getresponse().close()
+        connection.close()
+        return [line for line in (self.directory / f"{name}.log").read_text().splitlines() if _MARKER not in line]
 
     def _server(self, name: str, root: Path, extra: str) -> str:
         port = free_port()

@@ -6,12 +6,14 @@ import asyncio
 from pathlib import Path
 from random import Random
 
+from pyroaring import BitMap
+
 from mm_crawler.curl import CurlClient, CurlOptions
 from mm_crawler.engine import crawl
 from mm_crawler.fetch.host import HostFetcher, Manners
 from mm_crawler.notes import NO_NOTES, Notes
 from mm_crawler.plan import make_plan
-from mm_crawler.report import CategoryReport, CategoryTask, HostTask, MasterCategory, Tier, Verdict
+from mm_crawler.report import Because, CategoryReport, CategoryTask, HostTask, MasterCategory, Tier, Verdict
 from tests.crawler.builders import limits
 
 
@@ -22,10 +24,12 @@ def crawl_one(
     *,
     ca_file: Path | None = None,
     notes: Notes = NO_NOTES,
+    again: BitMap | None = None,
 ) -> CategoryReport:
-    """Ask a mirror at these URLs, the best first, for all of a category."""
-    plan = make_plan(master, Random(1))
-    task = HostTask(1, "mirror", "site", (CategoryTask(1, tuple(url.rstrip("/") for url in urls), plan, tier),))
+    """Ask a mirror at these URLs, the best first, for all of a category; `again`: where something was wrong."""
+    plan, because = make_plan(master, Random(1)), Because(BitMap(), again or BitMap(), BitMap())
+    addresses = tuple(url.rstrip("/") for url in urls)
+    task = HostTask(1, "mirror", "site", (CategoryTask(1, addresses, plan, tier, because),))
 
     async def run() -> CategoryReport:
         async with CurlClient(CurlOptions("tests", 2, 2, 40, ca_file)) as client:

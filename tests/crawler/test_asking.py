@@ -6,9 +6,11 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyroaring import BitMap
 
 from mm_crawler.asking import BATCH
 from mm_crawler.report import MasterCategory, Outcome, Tier, Verdict
@@ -177,6 +179,21 @@ def test_a_mirror_without_web_server_is_asked_in_every_tier(
         damage(mirror)
         found = verdicts(crawl_one((server.url,), tree, tier))
     assert found == DAMAGED | ({} if kind == "rsync" else {MANY: OK})
+
+
+def test_a_metadata_crawl_asks_for_important_files_and_for_all_where_something_was_wrong(
+    mirror: Path, tree: MasterCategory
+) -> None:
+    part = replace(tree, directories=tree.directories[:1])
+    with Nginx({"mirror": mirror}) as nginx:
+        crawl_one((nginx.urls["mirror"],), part, Tier.METADATA)
+        assert nginx.requests("mirror") == ["HEAD / 200", "GET /os/repodata/repomd.xml 200"]
+        crawl_one((nginx.urls["mirror"],), part, Tier.METADATA, again=BitMap([REPODATA]))
+        assert nginx.requests("mirror")[2:] == [
+            "HEAD / 200",
+            "GET /os/repodata/repomd.xml 200",
+            "HEAD /os/repodata/primary 200",
+        ]
 
 
 def test_wrong_metadata_of_the_right_length_is_seen_by_rsync_too(mirror: Path, tree: MasterCategory) -> None:

@@ -53,6 +53,7 @@ def world(session: Session, monkeypatch: pytest.MonkeyPatch, database_url: str) 
     """A category with a repository; the command finds its database in the environment."""
     monkeypatch.setenv("MM_DATABASE__URL", database_url)
     monkeypatch.setenv("MM_CRAWLER__TRIES", "1")
+    monkeypatch.setenv("MM_CRAWLER__REQUESTS_PER_SECOND", "1000")
     monkeypatch.setenv("MM_CRAWLER__REQUEST_TIMEOUT", "20")
     with transaction(session):
         world = World(session)
