@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import SystemRandom
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from mm_crawler import engine, inputs, location, plan, policy, record, schedule
 from mm_crawler.alone import Stop, alone
@@ -26,7 +25,10 @@ from mm_crawler.engine import Guard, Limits
 from mm_crawler.fetch.base import Fetcher
 from mm_crawler.fetch.host import HostFetcher, Manners
 from mm_crawler.inputs import MirrorRow
-from mm_crawler.notes import NO_NOTES, Notes
+from mm_crawler.notes import NO_NOTES, BothNotes, Notes
+from mm_crawler.output import logs, notify, retention
+from mm_crawler.output.logs import RunLogs
+from mm_crawler.output.notify import Flapping
 from mm_crawler.policy import Rules
 from mm_crawler.report import CategoryReport, CrawlInput, HostDecision, HostReport, HostTask, Tier
 from mm_crawler.schedule import Bounds, Pace
@@ -76,6 +78,28 @@ class Silent:
 
     def tell(self, report: HostReport, decision: HostDecision | None) -> None:
         """Nothing."""
+
+
+class Together:
+    """Two who are told the same."""
+
+    def __init__(self, first: Teller, second: Teller) -> None:
+        self._both = (first, second)
+
+    def begin(self, tasks: Sequence[HostTask]) -> None:
+        """Tell both."""
+        for each in self._both:
+            each.begin(tasks)
+
+    def notes(self, task: HostTask) -> Notes:
+        """What both want to hear."""
+        first, second = (each.notes(task) for each in self._both)
+        return second if first is NO_NOTES else first if second is NO_NOTES else BothNotes(first, second)
+
+    def tell(self, report: HostReport, decision: HostDecision | None) -> None:
+        """Tell both."""
+        for each in self._both:
+            each.tell(report, decision)
 
 
 @dataclass
@@ -207,6 +231,8 @@ def fetchers(client: CurlClient, settings: CrawlerSettings) -> Callable[[], Fetc
 class DryRun:
     """Decides about each host and keeps nothing."""
 
+    log: Teller = Silent()
+
     def __init__(self, program: Program, tasks: Sequence[HostTask], arguments: dict[str, Any]) -> None:
         self.tasks = tasks
         self.database = program.settings.database
@@ -221,11 +247,8 @@ class DryRun:
     def keep(self, report: HostReport) -> HostDecision | None:
         """What would follow; None when the host is gone."""
         with self._program.reading() as session:
-            return self._decide(session, report)
-
-    def _decide(self, session: Session, report: HostReport) -> HostDecision | None:
-        past = record.read_past(session, report.host_id)
-        return policy.decide(self._tasks, report, past, self._rules) if past else None
+            past = record.read_past(session, report.host_id)
+            return policy.decide(self._tasks, report, past, self._rules) if past else None
 
     def close(self, outcome: str, counts: dict[str, int]) -> None:
         """Nothing was opened."""
@@ -236,24 +259,37 @@ class Keeper(DryRun):
 
     kind = RunKind.MIRRORS
     _run_id = 0
+    _logs: RunLogs | None = None
 
     def open(self) -> None:
         """Note that the run begins."""
+        settings, now = self._program.settings.crawler, datetime.now(UTC)
         with self._program.transaction() as session:
-            self._run_id = record.open_run(session, self._arguments, datetime.now(UTC), self.kind)
+            self._run_id = record.open_run(session, self._arguments, now, self.kind)
+        if self.kind is RunKind.MIRRORS and settings.log_directory:
+            limits = logs.Limits(settings.log_keep, settings.log_max_bytes)
+            self.log = self._logs = RunLogs(settings.log_directory, limits, self._run_id, now)
 
     def keep(self, report: HostReport) -> HostDecision | None:
         """What follows; None when the host is gone."""
+        outbox = self._program.settings.outbox
         with self._program.transaction() as session:
-            decision = self._decide(session, report)
-            if decision is not None:
-                record.store(session, self._run_id, report, decision)
+            past = record.read_past(session, report.host_id)
+            if past is None:
+                return None
+            decision = policy.decide(self._tasks, report, past, self._rules)
+            log = self._logs.name(report.host_id) if self._logs else ""
+            record.store(session, self._run_id, report, decision, log)
+            flapping = Flapping(outbox.flapping_changes, outbox.flapping_hours)
+            notify.announce(session, report, decision, past, flapping)
             return decision
 
     def close(self, outcome: str, counts: dict[str, int]) -> None:
-        """Note how the run ended."""
+        """Note how the run ended, and forget what is too old."""
+        now = datetime.now(UTC)
         with self._program.transaction() as session:
-            record.close_run(session, self._run_id, outcome, counts, datetime.now(UTC))
+            record.close_run(session, self._run_id, outcome, counts, now)
+            retention.forget(session, now - timedelta(days=self._program.settings.crawler.keep_results_days))
 
 
 class _Crawl:
@@ -288,6 +324,7 @@ class _Crawl:
         summary, started = self._summary, monotonic()
         summary.outcome = "interrupted"
         self._keeper.open()
+        self._teller = Together(self._keeper.log, self._teller)
         self._teller.begin(self._tasks)
         try:
             asyncio.run(self._ask_all())

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import click
@@ -17,6 +19,8 @@ from mm_crawler import crawling, inputs, location
 from mm_crawler.crawling import CrawlSummary, Options, Teller
 from mm_crawler.explain import Explainer
 from mm_crawler.notes import NO_NOTES, Notes
+from mm_crawler.output import messages
+from mm_crawler.output import summary as run_summary
 from mm_crawler.report import HostDecision, HostReport, HostTask, Outcome, Tier, Verdict
 from mm_crawler.selection import Fraction, Selection
 from mm_lib.cli.common import Program, example, json_option, show, wait_option
@@ -85,6 +89,12 @@ _RUN = (
     click.option("--timeout", type=_SECONDS, metavar="SECONDS", help="For the whole run. Default: as in the settings."),
     click.option("--host-timeout", type=_SECONDS, metavar="SECONDS", help="For one host. Default: as in the settings."),
     click.option("--no-fail", is_flag=True, help="Exit with 0 also when time ran out."),
+    click.option(
+        "--summary",
+        "summary_file",
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
+        help="Put counts and the slowest hosts into this file, as JSON.",
+    ),
     click.option("--verbose", is_flag=True, help="With --host: explain every decision, line by line."),
 )
 
@@ -122,6 +132,7 @@ def mirrors(
     host_timeout: float | None,
     no_fail: bool,
     verbose: bool,
+    summary_file: Path | None,
     wait: float,
     as_json: bool,
     **selected: Any,
@@ -131,9 +142,15 @@ def mirrors(
     _check_usage(selection, tiers=[named, canary, due], verbose=verbose)
     tier = None if due else Tier.CANARY if canary else Tier(named or Tier.FULL)
     options = Options(dry_run=dry_run, timeout=timeout, host_timeout=host_timeout)
+    started = monotonic()
     with _lock(program, tier, selection, wait, dry_run), _told(program, selection, verbose, as_json) as teller:
         summary = crawling.crawl(program, selection, tier, options, teller)
-    _show(summary, as_json, quiet=due)
+    figures = run_summary.figures(summary.rows, summary.outcome, monotonic() - started)
+    if summary_file:
+        run_summary.write(summary_file, figures)
+    _show(summary, figures, as_json, quiet=due)
+    if not dry_run:
+        messages.deliver(program)
     if summary.problem and not (no_fail and summary.timed_out):
         raise click.ClickException(summary.problem)
 
@@ -156,13 +173,14 @@ def _lock(
     return held(program.settings.database, *locks, wait=wait)
 
 
-def _show(summary: CrawlSummary, as_json: bool, *, quiet: bool) -> None:
+def _show(summary: CrawlSummary, figures: dict[str, Any], as_json: bool, *, quiet: bool) -> None:
     if summary.stopped:
         raise click.Abort
     if as_json:
         show(summary.rows, JSON_COLUMNS, as_json)
     elif summary.rows:
         show([{**row, "result": _result(row)} for row in summary.rows], COLUMNS, as_json)
+        click.echo("\n" + "\n".join(run_summary.lines(figures)))
     elif not quiet:
         click.echo("There is nothing to ask: no mirror was chosen that takes part, or nothing changed.", err=True)
 

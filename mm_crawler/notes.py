@@ -26,3 +26,16 @@ class NoNotes:
 
 
 NO_NOTES = NoNotes()
+
+
+class BothNotes:
+    """Two who hear the same."""
+
+    def __init__(self, first: Notes, second: Notes) -> None:
+        self._first = first
+        self._second = second
+
+    def note(self, event: str, **fields: object) -> None:
+        """Tell both."""
+        self._first.note(event, **fields)
+        self._second.note(event, **fields)

@@ -99,8 +99,8 @@ def _past(
     )
 
 
-def store(session: Session, run_id: int, report: HostReport, decision: HostDecision) -> None:
-    """Write all that follows from one host's crawl."""
+def store(session: Session, run_id: int, report: HostReport, decision: HostDecision, log: str = "") -> None:
+    """Write all that follows from one host's crawl; `log` names what was written down of it."""
     ended_at = report.started_at + timedelta(seconds=report.seconds)
     host = session.get_one(Host, report.host_id)
     if report.asked:
@@ -119,7 +119,7 @@ def store(session: Session, run_id: int, report: HostReport, decision: HostDecis
     reports = {category.host_category_id: category for category in report.categories}
     for category in decision.categories:
         _store_addresses(session, reports[category.host_category_id], ended_at)
-        _store_category(session, run_id, reports[category.host_category_id], category)
+        _store_category(session, run_id, reports[category.host_category_id], category, log)
 
 
 def _store_addresses(session: Session, report: CategoryReport, at: datetime) -> None:
@@ -136,7 +136,9 @@ def _switch(host: Host, state: State, reason: str, at: datetime) -> None:
     host.state, host.state_reason, host.state_since, host.state_by = state, reason, at, PROGRAM
 
 
-def _store_category(session: Session, run_id: int, report: CategoryReport, decision: CategoryDecision) -> None:
+def _store_category(
+    session: Session, run_id: int, report: CategoryReport, decision: CategoryDecision, log: str
+) -> None:
     ended_at = report.started_at + timedelta(seconds=report.seconds)
     session.add(
         CrawlResult(
@@ -146,6 +148,7 @@ def _store_category(session: Session, run_id: int, report: CategoryReport, decis
             started_at=report.started_at,
             seconds=report.seconds,
             requests=report.requests,
+            log=log,
             outcome=report.outcome.value,
             reason=decision.reason,
             counts=report.counts,

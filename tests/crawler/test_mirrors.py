@@ -176,10 +176,10 @@ def test_one_result_that_cannot_be_kept_costs_no_other(
         lost, kept = world.host("lost", nginx.urls["good"]), world.host("kept", f"{nginx.urls['good']}/.")
     store = record.store
 
-    def fail_for_one(session: Session, run_id: int, report: Any, decision: Any) -> None:
+    def fail_for_one(session: Session, run_id: int, report: Any, decision: Any, log: str) -> None:
         if report.host_id == lost.id:
             raise OperationalError("UPDATE", {}, Exception("deadlock"))
-        store(session, run_id, report, decision)
+        store(session, run_id, report, decision, log)
 
     monkeypatch.setattr(record, "store", fail_for_one)
     assert "What was found on lost could not be kept" in crawl(code=1).output
