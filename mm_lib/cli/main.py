@@ -15,6 +15,7 @@ from mm_lib.cli import (
     doctor,
     geodata,
     mirrors,
+    outbox,
     placement,
     releases,
     rules,
@@ -54,6 +55,8 @@ for command in (
     doctor.doctor,
     changing.events,
     changing.undo,
+    outbox.outbox,
+    outbox.webhook,
     geodata.geodata,
     cache.cache,
 ):

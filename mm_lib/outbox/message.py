@@ -185,7 +185,6 @@ _TOPICS: Mapping[Kind, tuple[str, ...]] = {
     Kind.FAILING: ("crawler.host.failing.v1",),
     Kind.RECOVERED: ("crawler.host.recovered.v1",),
     Kind.FLAPPING: ("crawler.host.flapping.v1",),
-    Kind.TEST: ("test.v1",),
 }
 _OLD_TOPICS = frozenset(f"mirrormanager.{name}" for name in ("host.added", "host.updated", "host.deleted"))
 

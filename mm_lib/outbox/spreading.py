@@ -26,7 +26,7 @@ def spread(session: Session, settings: Settings, now: datetime) -> bool:
     targets = [(Channel.WEBHOOK, str(id_)) for id_ in _webhooks(session, event)]
     if settings.mail.server and event.kind in LETTERS and not event.held:
         targets += [(Channel.MAIL, address) for address in _addresses(session, event)]
-    if settings.amqp.url is not None:
+    if settings.amqp.url is not None and event.kind != Kind.TEST:
         targets += [(Channel.AMQP, topic) for topic in topics(Kind(event.kind))]
     session.add_all(
         Delivery(event_id=event.id, channel=channel, target=target, next_try_at=now) for channel, target in targets
