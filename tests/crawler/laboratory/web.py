@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from tests.crawler import hostile
+from tests.crawler.builders import NEW
 from tests.crawler.hostile import Asked, Behaviour, send
 
 BIG = 64 << 20  # more than a crawl may ever take of one answer
@@ -173,14 +174,12 @@ def hang_up_unannounced(mirror: Behaviour) -> Behaviour:
     return close
 
 
-def answer_twice(mirror: Behaviour) -> Behaviour:
-    """A second answer that nobody asked for: it must not be taken for that to the next request."""
-
-    def again(asked: Asked, connection: socket.socket) -> bool:
-        mirror(asked, connection)
-        return send(connection, "404 Not Found", "Content-Length: 0")
-
-    return again
+def answer_twice(asked: Asked, connection: socket.socket) -> bool:
+    """With a second answer that nobody asked for: it must not be taken for that to the next request."""
+    length = len(NEW) if asked.path.endswith("/repomd.xml") else 4
+    body = b"" if asked.method == "HEAD" else NEW
+    again = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    return send(connection, "200 OK", f"Content-Length: {length}", body=body + again)
 
 
 def slow(seconds: float, mirror: Behaviour) -> Behaviour:
