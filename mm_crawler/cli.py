@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mm_crawler.jobs_command import enqueue, show_jobs, worker
 from mm_crawler.master.command import master
 from mm_crawler.master.update_file import update_file
 from mm_crawler.mirrors import mirrors
@@ -24,4 +25,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
 main.add_command(master)
 main.add_command(mirrors)
 main.add_command(propagation)
+main.add_command(enqueue)
+main.add_command(worker)
+main.add_command(show_jobs)
 main.add_command(update_file)

@@ -70,11 +70,25 @@ def _page_address(text: str) -> str:
 
 
 PageAddress = Annotated[str, AfterValidator(_page_address)]  # paths are put behind it
+WebAddress = Annotated[str, Field(pattern=r"^https?://\S+$|^mailto:\S+$")]
+OptionalColour = Annotated[str, Field(pattern="^$|^#[0-9a-fA-F]{6}$")]
 HttpUrls = Annotated[list[Annotated[str, AfterValidator(_http_url)]], BeforeValidator(_words)]
 
 
 class SettingsError(Exception):
     """The settings cannot be used; the message names each wrong key and says what to do."""
+
+
+def contrast(one: str, other: str) -> float:
+    """How well two colours (#rrggbb) can be told apart: 1 to 21, as WCAG 2.2 counts."""
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 class Section(BaseModel):
@@ -221,6 +235,18 @@ class CrawlerSettings(Section):
     keep_results_days: float = Field(
         90.0, gt=0, description="results of crawls are kept so long, and the last of each mirror for ever"
     )
+    worker_jobs: int = Field(4, ge=1, le=100, description="jobs that a worker does at once")
+    worker_grace: Seconds = Field(30.0, description="a worker that has to end waits so long for its jobs")
+    worker_heartbeat: Seconds = Field(10.0, description="seconds between signs of life of a worker")
+    worker_stalled: Seconds = Field(60.0, description="a worker without signs of life for so long has its jobs taken")
+    keep_jobs_days: float = Field(7.0, gt=0, description="jobs that have ended are kept so long")
+    check_again_minutes: Minutes = Field(10.0, description="a mirror is checked on request no more often than that")
+
+    @model_validator(mode="after")
+    def _patient(self) -> Self:
+        if self.worker_stalled < 2 * self.worker_heartbeat:
+            raise ValueError("worker_stalled must be at least twice worker_heartbeat, or live workers lose their jobs")
+        return self
 
 
 class FrontendSettings(Section):
@@ -238,6 +264,30 @@ class FrontendSettings(Section):
     contact: str = Field("", description="e-mail address or URL shown in the footer; empty: none")
     redirector_url: str = Field("", description="public address of the redirector, shown in examples; empty: none")
     public_url: PageAddress = Field("", description="public address of these pages, for links in mail; empty: no links")
+    cache_seconds: float = Field(60.0, ge=0, description="public pages show mirrors as they were so long ago at most")
+    language: Literal["en", "de", "es"] = Field("en", description="of readers whose browser asks for none that we have")
+
+
+class BrandSettings(Section):
+    """Whose pages these are, beside frontend.site_name and frontend.contact."""
+
+    logo: OptionalPath = Field(None, description="picture (SVG, PNG or WebP) instead of our mark")
+    accent: OptionalColour = Field("", description="colour of links and buttons, as #0a6456; empty: ours")
+    accent_dark: OptionalColour = Field("", description="the same in dark mode, as #63d4bd; empty: ours")
+    legal: str = Field("", description="text at the foot of every page, such as the publisher")
+    privacy: str = Field("", description="further text on the privacy page: who is responsible, whom to ask")
+    links: dict[str, WebAddress] = Field({}, description="further links at the foot of every page: text = address")
+    security_contact: str = Field(
+        "", pattern=r"^$|^(https://|mailto:)\S+$", description="https: or mailto: address of security.txt; empty: none"
+    )
+    banner: str = Field("", description="message at the top of every page, such as an announced outage; empty: none")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        for key, text, ground in (("accent", self.accent, "#dff0eb"), ("accent_dark", self.accent_dark, "#12372f")):
+            if text and contrast(text, ground) < 4.5:
+                raise ValueError(f"brand.{key} cannot be read on our pages: its contrast with {ground} is below 4.5")
+        return self
 
 
 class OutboxSettings(Section):
@@ -302,6 +352,7 @@ class Settings(Section):
     redirector: RedirectorSettings = RedirectorSettings()
     crawler: CrawlerSettings = CrawlerSettings()
     frontend: FrontendSettings = FrontendSettings()
+    brand: BrandSettings = BrandSettings()
     outbox: OutboxSettings = OutboxSettings()
     mail: MailSettings = MailSettings()
     amqp: AmqpSettings = AmqpSettings()
