@@ -19,7 +19,7 @@ LONG = timedelta(days=30)
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1, or for another name, or for a time that is over."""
+    """Signs certificates for addresses and names, also for a time that is over."""
 
     def __init__(self, directory: Path) -> None:
         self.file = directory / "authority.pem"
@@ -31,7 +31,7 @@ class Authority:
         signed = builder.sign(self._key, hashes.SHA256())
         self.file.write_bytes(signed.public_bytes(Encoding.PEM))
 
-    def issue(self, name: str, *, host: str = "127.0.0.1", ends: datetime = NOW + LONG) -> Certificate:
+    def issue(self, name: str, host: str, ends: datetime = NOW + LONG) -> Certificate:
         """A certificate for an address or a host name."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ from tests.master_servers import Rsyncd
 from tests.postgres import free_port
 from tests.servers import Certificate, Nginx, make_certificate
 
+# Of this process alone, so that no port of it is taken.
+TLS_ADDRESS = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
 DIRECTORIES = {"repodata": ("repomd.xml",), "a": ("f",), "b": ("g", "h"), "c": ("i",)}
 FILES = {
     f"{directory}/{name}": NEW if name == "repomd.xml" else b"good"
@@ -236,25 +239,24 @@ class Laboratory:
         good = self._tree("good", {})
         wrong = self._tree("wrong", dict.fromkeys(FILES, b"something else"))
         certificates = {
-            "fine": self.authority.issue("fine"),
-            "expired": self.authority.issue("expired", ends=NOW - timedelta(days=1)),
-            "for-another-name": self.authority.issue("another", host="mirror.example.org"),
+            "fine": self.authority.issue("fine", TLS_ADDRESS),
+            "expired": self.authority.issue("expired", TLS_ADDRESS, NOW - timedelta(days=1)),
+            "for-another-name": self.authority.issue("another", "mirror.example.org"),
             "self-signed": make_certificate(self._folder),
         }
-        tls = {name: (free_port(), certificate) for name, certificate in certificates.items()}
-        port4, port6 = free_port(), free_port()
-        extra = {name: _tls(port, certificate) for name, (port, certificate) in tls.items()}
-        extra |= {"IPv4-only": f"listen 127.0.0.1:{port4};", "IPv6-only": f"listen [::1]:{port6};"}
+        tls = {name: f"{TLS_ADDRESS}:{8443 + number}" for number, name in enumerate(certificates)}
+        extra = {name: _tls(tls[name], certificate) for name, certificate in certificates.items()}
+        extra |= {"IPv4-only": "", "IPv6-only": f"listen [::1]:{(port6 := free_port())};"}
         roots = {f"control-{number}": good for number in range(4)} | dict.fromkeys(extra, good) | {"elsewhere": wrong}
         roots["copies"] = self._folder / "copies"
         roots["copies"].mkdir()
         self.server = self._stack.enter_context(Nginx(roots, extra=extra))
         for number in range(4):
             self._add(f"control-{number}", self.server.urls[f"control-{number}"], FINE)
-        for name, (port, _) in tls.items():
+        for name, address in tls.items():
             expected = FINE if name == "fine" else Expected("unreachable", says="certificate")
-            self._add(f"certificate {name}", f"https://127.0.0.1:{port}", expected)
-        self._add("IPv4 only", f"http://localhost:{port4}", FINE)
+            self._add(f"certificate {name}", f"https://{address}", expected)
+        self._add("IPv4 only", self.server.urls["IPv4-only"].replace("127.0.0.1", "localhost"), FINE)
         self._add("IPv6 only", f"http://localhost:{port6}", FINE)
         self._serve(
             "redirects to another host with wrong content",
@@ -311,8 +313,5 @@ class Laboratory:
 _OK = InSync(FILES)
 
 
-def _tls(port: int, certificate: Certificate) -> str:
-    return (
-        f"listen 127.0.0.1:{port} ssl; "
-        f"ssl_certificate {certificate.certificate}; ssl_certificate_key {certificate.key};"
-    )
+def _tls(address: str, certificate: Certificate) -> str:
+    return f"listen {address} ssl; ssl_certificate {certificate.certificate}; ssl_certificate_key {certificate.key};"
