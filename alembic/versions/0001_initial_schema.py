@@ -182,6 +182,8 @@ def upgrade() -> None:
         sa.Column(
             "updated_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_by", sa.String(), nullable=False),
         sa.CheckConstraint("trim(name) <> '' AND trim(name) = name", name=op.f("ck_site_name_not_blank")),
         sa.CheckConstraint(
             "org_url = '' OR org_url LIKE 'https://_%' OR org_url LIKE 'http://_%'", name=op.f("ck_site_org_url_scheme")
@@ -191,10 +193,17 @@ def upgrade() -> None:
             name=op.f("ck_site_state_explained"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_site")),
-        sa.UniqueConstraint("name", name=op.f("uq_site_name")),
     )
     with op.batch_alter_table("site", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_site_deleted_at"), ["deleted_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_site_state"), ["state"], unique=False)
+        batch_op.create_index(
+            "uq_site_name",
+            ["name"],
+            unique=True,
+            sqlite_where=sa.text("deleted_at IS NULL"),
+            postgresql_where=sa.text("deleted_at IS NULL"),
+        )
 
     op.create_table(
         "user_account",
@@ -305,6 +314,7 @@ def upgrade() -> None:
         sa.Column("max_propagation_days", sa.Double(), nullable=True),
         sa.Column("max_vanished_share", sa.Double(), nullable=True),
         sa.Column("last_scanned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("list_fingerprint", sa.LargeBinary(length=16), nullable=True),
         sa.Column("vanished", sa.Integer(), nullable=False),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
@@ -388,6 +398,8 @@ def upgrade() -> None:
         sa.Column(
             "updated_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_by", sa.String(), nullable=False),
         sa.CheckConstraint("trim(name) <> '' AND trim(name) = name", name=op.f("ck_host_name_not_blank")),
         sa.CheckConstraint(
             "state = 'active' OR (trim(state_reason) <> '' AND trim(state_by) <> '')",
@@ -401,13 +413,20 @@ def upgrade() -> None:
         sa.CheckConstraint("max_connections > 0", name=op.f("ck_host_max_connections_positive")),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_host_site_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_host")),
-        sa.UniqueConstraint("site_id", "name", name=op.f("uq_host_site_id_name")),
     )
     with op.batch_alter_table("host", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_host_country"), ["country"], unique=False)
+        batch_op.create_index(batch_op.f("ix_host_deleted_at"), ["deleted_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_host_name"), ["name"], unique=False)
         batch_op.create_index(batch_op.f("ix_host_site_id"), ["site_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_host_state"), ["state"], unique=False)
+        batch_op.create_index(
+            "uq_host_site_id_name",
+            ["site_id", "name"],
+            unique=True,
+            sqlite_where=sa.text("deleted_at IS NULL"),
+            postgresql_where=sa.text("deleted_at IS NULL"),
+        )
 
     op.create_table(
         "identity",
@@ -429,6 +448,7 @@ def upgrade() -> None:
         "login_session",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("identity_id", sa.Integer(), nullable=True),
         sa.Column("token_hash", sa.String(length=64), nullable=False),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
@@ -437,6 +457,18 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("address", sa.String(), nullable=False),
         sa.Column("user_agent", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column(
+            "role",
+            sa.Enum("user", "auditor", "admin", name="role", native_enum=False, create_constraint=True, length=32),
+            nullable=False,
+        ),
+        sa.Column("strong", sa.Boolean(), nullable=False),
+        sa.Column("provider_session", sa.String(), nullable=False),
+        sa.Column("id_token", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["identity_id"], ["identity.id"], name=op.f("fk_login_session_identity_id"), ondelete="CASCADE"
+        ),
         sa.ForeignKeyConstraint(
             ["user_id"], ["user_account.id"], name=op.f("fk_login_session_user_id"), ondelete="CASCADE"
         ),
@@ -447,7 +479,70 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_login_session_token_hash")),
     )
     with op.batch_alter_table("login_session", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_login_session_identity_id"), ["identity_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_login_session_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "account_token",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column(
+            "purpose",
+            sa.Enum("register", "reset", name="purpose", native_enum=False, create_constraint=True, length=32),
+            nullable=False,
+        ),
+        sa.Column("user_id", sa.Integer(), nullable=True),
+        sa.Column("email", sa.String(), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "length(token_hash) = 64 AND lower(token_hash) = token_hash",
+            name=op.f("ck_account_token_token_hash_is_sha256"),
+        ),
+        sa.CheckConstraint(
+            "(purpose = 'register') = (user_id IS NULL)", name=op.f("ck_account_token_user_unless_new")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_account_token_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_account_token")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_account_token_token_hash")),
+    )
+    with op.batch_alter_table("account_token", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_account_token_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "second_factor",
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
+        sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_step", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_second_factor_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_second_factor")),
+    )
+    op.create_table(
+        "recovery_code",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("code_hash", sa.String(length=64), nullable=False),
+        sa.CheckConstraint(
+            "length(code_hash) = 64 AND lower(code_hash) = code_hash", name=op.f("ck_recovery_code_code_hash_is_sha256")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_recovery_code_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery_code")),
+        sa.UniqueConstraint("user_id", "code_hash", name=op.f("uq_recovery_code_user_id_code_hash")),
+    )
+    with op.batch_alter_table("recovery_code", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_recovery_code_user_id"), ["user_id"], unique=False)
 
     op.create_table(
         "site_member",
@@ -472,6 +567,78 @@ def upgrade() -> None:
     with op.batch_alter_table("site_member", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_site_member_site_id"), ["site_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_site_member_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "site_invitation",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("email", sa.String(length=255), nullable=False),
+        sa.Column(
+            "role",
+            sa.Enum("owner", "admin", "viewer", name="role", native_enum=False, create_constraint=True, length=32),
+            nullable=False,
+        ),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("invited_by", sa.String(), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("trim(email) <> '' AND trim(email) = email", name=op.f("ck_site_invitation_email_not_blank")),
+        sa.CheckConstraint(
+            "length(token_hash) = 64 AND lower(token_hash) = token_hash",
+            name=op.f("ck_site_invitation_token_hash_is_sha256"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["site_id"], ["site.id"], name=op.f("fk_site_invitation_site_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_site_invitation")),
+        sa.UniqueConstraint("site_id", "email", name=op.f("uq_site_invitation_site_id_email")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_site_invitation_token_hash")),
+    )
+    with op.batch_alter_table("site_invitation", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_site_invitation_site_id"), ["site_id"], unique=False)
+
+    op.create_table(
+        "site_join_request",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(
+            ["site_id"], ["site.id"], name=op.f("fk_site_join_request_site_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_site_join_request_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_site_join_request")),
+        sa.UniqueConstraint("site_id", "user_id", name=op.f("uq_site_join_request_site_id_user_id")),
+    )
+    with op.batch_alter_table("site_join_request", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_site_join_request_site_id"), ["site_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_site_join_request_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "maintenance",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("host_id", sa.Integer(), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("announced_by", sa.String(), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
+        sa.CheckConstraint("starts_at < ends_at", name=op.f("ck_maintenance_starts_before_it_ends")),
+        sa.ForeignKeyConstraint(["host_id"], ["host.id"], name=op.f("fk_maintenance_host_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_maintenance")),
+    )
+    with op.batch_alter_table("maintenance", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_maintenance_ends_at"), ["ends_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_maintenance_host_id"), ["host_id"], unique=False)
 
     op.create_table(
         "site_password",
@@ -1283,6 +1450,20 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_site_upstream_downstream_id"))
 
     op.drop_table("site_upstream")
+    with op.batch_alter_table("maintenance", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_maintenance_host_id"))
+        batch_op.drop_index(batch_op.f("ix_maintenance_ends_at"))
+
+    op.drop_table("maintenance")
+    with op.batch_alter_table("site_join_request", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_site_join_request_user_id"))
+        batch_op.drop_index(batch_op.f("ix_site_join_request_site_id"))
+
+    op.drop_table("site_join_request")
+    with op.batch_alter_table("site_invitation", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_site_invitation_site_id"))
+
+    op.drop_table("site_invitation")
     with op.batch_alter_table("site_password", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_site_password_site_id"))
 
@@ -1292,8 +1473,18 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_site_member_site_id"))
 
     op.drop_table("site_member")
+    with op.batch_alter_table("recovery_code", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_recovery_code_user_id"))
+
+    op.drop_table("recovery_code")
+    op.drop_table("second_factor")
+    with op.batch_alter_table("account_token", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_account_token_user_id"))
+
+    op.drop_table("account_token")
     with op.batch_alter_table("login_session", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_login_session_user_id"))
+        batch_op.drop_index(batch_op.f("ix_login_session_identity_id"))
 
     op.drop_table("login_session")
     with op.batch_alter_table("identity", schema=None) as batch_op:
@@ -1301,7 +1492,9 @@ def downgrade() -> None:
 
     op.drop_table("identity")
     with op.batch_alter_table("host", schema=None) as batch_op:
+        batch_op.drop_index("uq_host_site_id_name")
         batch_op.drop_index(batch_op.f("ix_host_state"))
+        batch_op.drop_index(batch_op.f("ix_host_deleted_at"))
         batch_op.drop_index(batch_op.f("ix_host_site_id"))
         batch_op.drop_index(batch_op.f("ix_host_name"))
         batch_op.drop_index(batch_op.f("ix_host_country"))
@@ -1330,7 +1523,9 @@ def downgrade() -> None:
     op.drop_table("user_group")
     op.drop_table("user_account")
     with op.batch_alter_table("site", schema=None) as batch_op:
+        batch_op.drop_index("uq_site_name")
         batch_op.drop_index(batch_op.f("ix_site_state"))
+        batch_op.drop_index(batch_op.f("ix_site_deleted_at"))
 
     op.drop_table("site")
     op.drop_table("repository_redirect")

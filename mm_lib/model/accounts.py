@@ -83,12 +83,66 @@ class LoginSession(Base):
 
     id: Mapped[Id]
     user_id: Mapped[int] = parent("user_account")
+    identity_id: Mapped[int | None] = parent("identity", nullable=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True, doc="SHA-256, hexadecimal")
     created_at: Mapped[Created]
     seen_at: Mapped[Created]
     expires_at: Mapped[datetime]
     address: Mapped[str] = mapped_column(default="")
     user_agent: Mapped[str] = mapped_column(default="")
+    source: Mapped[str] = mapped_column(default="", doc="where the sign-in came from: local, ldap, or oidc.PROVIDER")
+    role: Mapped[Role] = mapped_column(text_enum(Role, "role"), default=Role.USER, doc="what the source's groups give")
+    strong: Mapped[bool] = mapped_column(default=True, doc="false: too weak for more than a user's rights")
+    provider_session: Mapped[str] = mapped_column(default="", doc="the sid that back-channel logouts name")
+    id_token: Mapped[str] = mapped_column(default="", doc="hint for the provider when signing out; opens nothing")
+
+
+class TokenPurpose(StrEnum):
+    """What a link in a mail is for."""
+
+    REGISTER = "register"
+    RESET = "reset"
+
+
+class AccountToken(Base):
+    """A link that was mailed to an address. It works once: using it removes it."""
+
+    __tablename__ = "account_token"
+    __table_args__ = (
+        sha256("token_hash"),
+        CheckConstraint("(purpose = 'register') = (user_id IS NULL)", name="user_unless_new"),
+    )
+
+    id: Mapped[Id]
+    purpose: Mapped[TokenPurpose] = mapped_column(text_enum(TokenPurpose, "purpose"))
+    user_id: Mapped[int | None] = parent("user_account", nullable=True)
+    email: Mapped[str]
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True, doc="SHA-256, hexadecimal")
+    created_at: Mapped[Created]
+    expires_at: Mapped[datetime]
+
+
+class SecondFactor(Base):
+    """The secret of a user's one-time codes (TOTP, RFC 6238). It counts once a first code has confirmed it."""
+
+    __tablename__ = "second_factor"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), primary_key=True)
+    secret: Mapped[str] = mapped_column(doc="base32; needed in clear to check codes")
+    created_at: Mapped[Created]
+    confirmed_at: Mapped[datetime | None]
+    last_step: Mapped[int] = mapped_column(default=0, doc="the time step of the last code: no code works twice")
+
+
+class RecoveryCode(Base):
+    """Opens an account once when the device with the one-time codes is lost."""
+
+    __tablename__ = "recovery_code"
+    __table_args__ = (sha256("code_hash"), UniqueConstraint("user_id", "code_hash"))
+
+    id: Mapped[Id]
+    user_id: Mapped[int] = parent("user_account")
+    code_hash: Mapped[str] = mapped_column(String(64), doc="SHA-256, hexadecimal")
 
 
 class ApiToken(Base):
