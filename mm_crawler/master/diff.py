@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import compress, islice
 
 from mm_crawler.master import apt
 from mm_crawler.master.formats import REPOMD, SUMMARY, is_checksum_file, is_important
@@ -120,6 +120,12 @@ def memory(known: Known, trust_before: int) -> dict[str, Remembered]:
     }
 
 
+def unchanged(known: Known) -> Iterator[ScannedDirectory]:
+    """All that is known, as a scan that finds nothing else sees it."""
+    for path, directory in known.items():
+        yield ScannedDirectory(path, directory.mtime, directory.readable, Look.UNCHANGED)
+
+
 def compare(scanned: Iterable[ScannedDirectory], known: Known, excludes: Excludes, trust_before: int) -> Changes:
     """Consume a scan and say what it changes."""
     changes = Changes(known=len(known))
@@ -160,9 +166,11 @@ def choose_sample(files: Iterable[ScannedFile]) -> Sample:
 
 
 def _newest(files: Files) -> list[ScannedFile]:
-    times = list(map(int, files.times))
+    times: Sequence[str] = files.times
+    if len(set(map(len, times))) > 1:  # text compares like numbers only where the numbers are equally long
+        times = [time.zfill(20) for time in times]
     limit = sorted(times)[-NEWEST]
-    new = [files[index] for index, time in enumerate(times) if time >= limit]
+    new = [files[index] for index in compress(range(len(times)), map(limit.__le__, times))]
     return sorted(new, key=lambda file: (file.mtime, file.name))[-NEWEST:]
 
 

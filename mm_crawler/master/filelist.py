@@ -10,6 +10,7 @@ them, and once for the files. What is kept meanwhile are the directories, and th
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ _KINDS = frozenset((*_FILES, "d", "d-", "d*", "l", "l-", "l*"))
 _TIME = re.compile(r"[0-9]{1,11}")
 _SIZE = re.compile(r"[0-9]{1,18}")
 _ROW = re.compile(r"([0-9]{1,11})\t([fdl][-*]?)\t([0-9]{1,18})\t([^\t]*)")
+_LINKS = (b"\tl\t", b"\tl-", b"\tl*", b"\nl")  # in rows of a fullfiletimelist, in lines of a listing by rsync
 _NO_NAMES = frozenset(("", ".", ".."))
 
 Looks = Mapping[str, Look]  # directories that the list does not tell all of
@@ -382,6 +384,25 @@ def _lengths_within(column: list[str], least: int, most: int) -> bool:
 # -- reading
 
 
+def fingerprint(file: Path, salt: bytes) -> bytes | None:
+    """16 bytes that change with the list or the salt.
+
+    None for a list with links: what they lead to can change without it. Raises SourceError.
+    """
+    digest = hashlib.blake2b(salt, digest_size=16)
+    try:
+        with open_plain(file) as stream:
+            end = b"\n"
+            while data := stream.read(_PIECE):
+                if any(mark in data or mark in end + data[:2] for mark in _LINKS):
+                    return None
+                digest.update(data)
+                end = data[-2:]
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(file, error) from None
+    return digest.digest()
+
+
 def read_pieces(file: Path) -> Iterator[bytes]:
     """The rows of the part [Files], in pieces of whole lines. Raises SourceError."""
     started = False
@@ -422,10 +443,14 @@ def _whole_lines(file: Path) -> Iterator[bytes]:
                 if len(rest) > MAX_LINE:
                     raise SourceError(f"{file}: there is a line of more than {MAX_LINE} bytes")
     except (OSError, EOFError, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SourceError(f"{file} cannot be read: {reason}") from None
+        raise _unreadable(file, error) from None
     if rest:
         raise SourceError(f"{file}: it is cut off, its last line has no end")
+
+
+def _unreadable(file: Path, error: Exception) -> SourceError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return SourceError(f"{file} cannot be read: {reason}")
 
 
 def open_plain(file: Path) -> BinaryIO:

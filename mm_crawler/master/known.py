@@ -37,6 +37,7 @@ class KnownCategory:
     product_id: int
     source: dict[str, Any]
     last_scanned_at: datetime | None
+    list_fingerprint: bytes | None
     trust_before: int  # a directory whose times are older is as the last scan saw it; 0: none is
     rules: tuple[Rule, ...]
     vanished: int = 0  # directories that the last scan missed and kept
@@ -56,6 +57,7 @@ def load_category(session: Session, name: str) -> KnownCategory:
         product_id=category.product_id,
         source=category.source,
         last_scanned_at=category.last_scanned_at,
+        list_fingerprint=category.list_fingerprint,
         trust_before=_trust_before(category),
         rules=rules_of(session, name),
         vanished=category.vanished,

@@ -53,6 +53,7 @@ def record(
     doomed: Mapping[str, int],
     now: datetime,
     ageing: Ageing,
+    fingerprint: bytes | None = None,
 ) -> Recorded:
     """Write everything. Raises ScannedMeanwhile.
 
@@ -74,7 +75,12 @@ def record(
     session.execute(
         update(Category)
         .where(Category.id == category.id)
-        .values(last_scanned_at=now, vanished=len(changes.vanished) - len(doomed), updated_at=Category.updated_at)
+        .values(
+            last_scanned_at=now,
+            list_fingerprint=None if changes.problems else fingerprint,  # what was left out is to be told again
+            vanished=len(changes.vanished) - len(doomed),
+            updated_at=Category.updated_at,
+        )
         .execution_options(synchronize_session=False)
     )
     return Recorded(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mm_crawler.master import deletion, sentinels
 from mm_crawler.master.deletion import DeletionPolicy
-from mm_crawler.master.diff import Changes, compare, memory
+from mm_crawler.master.diff import Changes, compare, memory, unchanged
 from mm_crawler.master.history import Ageing
 from mm_crawler.master.important import Findings, collect, to_read
 from mm_crawler.master.known import KnownCategory, load_category, load_directories
@@ -19,7 +19,7 @@ from mm_crawler.master.record import Recorded, record
 from mm_crawler.master.refusal import hold_back
 from mm_crawler.master.scanned import Excludes, ScannedDirectory, Source
 from mm_crawler.master.signatures import GnuPGKeyring
-from mm_crawler.master.source import open_source, parse_source
+from mm_crawler.master.source import fingerprint, open_source, parse_source
 from mm_lib.cli.common import Program
 from mm_lib.services.errors import ServiceError
 from mm_lib.services.sources import listing_of
@@ -77,9 +77,14 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
         known = load_directories(session, category)
     settings = program.settings.crawler
     trust_before = 0 if options.full or options.listing else category.trust_before
+    printed = fingerprint(source)
     with closing(open_source(source, settings)) as tree:
         sentinels.check(tree, category.sentinels)
-        scanned = _watched(tree.directories(memory(known, trust_before)), progress)
+        remembered = memory(known, trust_before)
+        # The same list, all of which can be trusted, shows the same directories: there is nothing to look for in it.
+        same = printed is not None and printed == category.list_fingerprint and not category.vanished
+        found = unchanged(known) if same and remembered.keys() == known.keys() else tree.directories(remembered)
+        scanned = _watched(found, progress)
         changes = compare(scanned, known, Excludes(source.excludes), trust_before)
         doomed = deletion.decide(changes, known, category.vanished, _deletion_policy(category, settings, options))
         findings = _read_important(tree, changes, source.keyring, settings.max_metadata_bytes)
@@ -89,7 +94,9 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
     # A dry run writes too, and rolls back: so it says exactly what would happen.
     with program.reading() if options.dry_run else program.transaction() as session:
         ageing = _ageing(category, settings)
-        recorded = record(session, category, changes, findings, ids, doomed=doomed, now=now, ageing=ageing)
+        recorded = record(
+            session, category, changes, findings, ids, doomed=doomed, now=now, ageing=ageing, fingerprint=printed
+        )
     counts = _counts(changes, findings, recorded)
     return Outcome(counts, _problems(changes, findings, recorded), tuple(findings.refused.values()))
 

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import compress, repeat
+from operator import not_
 from typing import NamedTuple, Protocol, overload
 
 
@@ -45,7 +47,8 @@ class Files(Sequence[ScannedFile]):
     def others(self) -> list[ScannedFile]:
         """Those that are no packages: whoever looks for something special need not look at the rest."""
         if self._others is None:
-            self._others = [self[index] for index, name in enumerate(self.names) if not name.endswith(PACKAGES)]
+            packages = map(str.endswith, self.names, repeat(PACKAGES))
+            self._others = [self[index] for index in compress(range(len(self.names)), map(not_, packages))]
         return self._others
 
     @classmethod

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_crawler.curl import CurlOptions
-from mm_crawler.master import listing, rsync
+from mm_crawler.master import filelist, listing, rsync
 from mm_crawler.master.contents import Contents, LocalContents, NoContents
 from mm_crawler.master.filelist import ListTree
 from mm_crawler.master.namelist import NamedTree
@@ -51,6 +51,13 @@ def open_source(source: sources.Source, settings: CrawlerSettings) -> Source:
                 max_depth=source.max_depth,
                 max_page_bytes=source.max_page_bytes,
             )
+
+
+def fingerprint(source: sources.Source) -> bytes | None:
+    """What changes with the list that a source reads, or with the source; None where only the tree itself can tell."""
+    if isinstance(source, sources.TimeListSource | sources.ListingSource):
+        return filelist.fingerprint(source.path, f"1 {source.model_dump_json()}".encode())
+    return None
 
 
 def _contents(place: str, settings: CrawlerSettings) -> Contents:

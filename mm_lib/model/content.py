@@ -86,6 +86,9 @@ class Category(TimesMixin, Base):
     max_propagation_days: Mapped[float | None]
     max_vanished_share: Mapped[float | None]
     last_scanned_at: Mapped[datetime | None]
+    list_fingerprint: Mapped[bytes | None] = mapped_column(
+        LargeBinary(16), doc="of the list that the last scan read; None: it must be read again in any case"
+    )
     vanished: Mapped[int] = mapped_column(default=0, doc="directories gone from the master, kept")
 
     product: Mapped[Product] = relationship()
