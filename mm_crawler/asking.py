@@ -13,6 +13,8 @@ from http import HTTPStatus
 from itertools import islice
 from typing import NamedTuple
 
+from pyroaring import BitMap
+
 from mm_crawler import compare, plan
 from mm_crawler.compare import Base, Clock
 from mm_crawler.fetch.base import Answer, BadAnswer, Fetcher, FetchError, TooLarge
@@ -72,6 +74,7 @@ class Asking:
         self._full_index = full_index
         self._proven: dict[int, list[FileVerdict]] = {}  # important files that were read, of directories still open
         self._yes_to_all: dict[str, bool] = {}  # URLs that say yes to what cannot be there
+        self._behind_links = BitMap()  # directories that no listing of the whole tree shows
         self._gone: set[str] = set()  # directories without a page where others have one
         self._shows_pages = False
         self._without_page = 0
@@ -124,6 +127,7 @@ class Asking:
         await self._each_way(self._by_files, files)
         if self._task.tier is not Tier.FULL:
             await self._each_way(self._prove_by_rsync, rsync)
+        if self._task.tier is not Tier.FULL or self._behind_links:
             await self._each_way(self._by_rsync, rsync)
         if self._findings.open:
             self._findings.stop(self._problem)
@@ -234,20 +238,20 @@ class Asking:
 
     # ------------------------------------------------ important files, which no listing can judge
 
-    def _to_prove(self) -> Iterator[tuple[MasterDirectory, tuple[Question, ...]]]:
-        for directory in self._open():
-            if directory.important and directory.id not in self._proven:
-                questions = tuple(each for each in self._questions(directory) if each.how is How.DIGEST)
-                if questions:
-                    yield directory, questions
+    def _digests(self, directory: MasterDirectory) -> Sequence[Question]:
+        """Its files that have to be read."""
+        return [each for each in self._questions(directory) if each.how is How.DIGEST] if directory.important else ()
+
+    def _to_prove(self) -> Iterator[MasterDirectory]:
+        unproven = (directory for directory in self._open() if directory.id not in self._proven)
+        return filter(self._digests, unproven)
 
     async def _prove_by_files(self, base: str) -> None:
         """Read the important files. One that is not ok decides alone."""
-        waiting = {directory.id: questions for directory, questions in self._to_prove()}
 
         async def ask(directory: MasterDirectory) -> None:
             files = []
-            for question in waiting[directory.id]:
+            for question in self._digests(directory):
                 files.append(await self._ask(base, question))
                 if files[-1].verdict is not Verdict.OK:
                     self._findings.add(compare.judge_directory(directory.id, files))
@@ -255,28 +259,26 @@ class Asking:
             self._proven[directory.id] = files
             self._findings.unknown_in_a_row = 0
 
-        await self._share((each for each in self._open() if each.id in waiting), ask)
+        await self._share(self._to_prove(), ask)
 
     async def _prove_by_rsync(self, base: str) -> None:
         """The same for a mirror that offers nothing else. What does not come is left to the listing."""
         waiting = self._to_prove()
         limit = self._rules.max_metadata_bytes
         while batch := list(islice(waiting, BATCH)):
-            paths = [question.path for _, questions in batch for question in questions]
+            paths = [question.path for directory in batch for question in self._digests(directory)]
             self._notes.note("asked", method="rsync", url=base, files=len(paths))
             try:
                 answers = await self._fetcher.fetch(base, paths, limit)
             except FetchError as error:
                 self._leave(compare.found(error, base))
                 return
-            for directory, questions in batch:
-                self._prove(base, directory, questions, answers)
+            for directory in batch:
+                self._prove(base, directory, answers)
 
-    def _prove(
-        self, base: str, directory: MasterDirectory, questions: Sequence[Question], answers: Mapping[str, Answer]
-    ) -> None:
+    def _prove(self, base: str, directory: MasterDirectory, answers: Mapping[str, Answer]) -> None:
         files = []
-        for question in questions:
+        for question in self._digests(directory):
             if question.path not in answers:
                 return
             url = plan.file_url(base, question.path)
@@ -291,8 +293,8 @@ class Asking:
     def _listed(self, directory: MasterDirectory, said: FileVerdict) -> None:
         """What a listing says. It cannot vouch for the content of important files."""
         proven = self._proven.get(directory.id, ())
-        if said.verdict is Verdict.OK and directory.important and not proven:
-            digests = [each for each in self._questions(directory) if each.how is How.DIGEST]
+        if said.verdict is Verdict.OK and not proven:
+            digests = self._digests(directory)
             if digests:
                 expected = f"sha256 {digests[0].versions[0].sha256}"
                 evidence = Evidence(said.evidence.url, expected, "it is listed, but could not be read")
@@ -304,8 +306,10 @@ class Asking:
         await self._list(base, self._full_index(), None)
 
     async def _by_rsync(self, base: str) -> None:
-        """Let rsync list what is in the directories that are wanted."""
+        """Let rsync list what is in the directories that are wanted; in a full crawl those behind links."""
         waiting = self._open()
+        if self._task.tier is Tier.FULL:
+            waiting = (directory for directory in self._open() if directory.id in self._behind_links)
         while batch := list(islice(waiting, BATCH)):
             index = Index(batch, self._topdir)
             if not await self._list(base, index, list(index.by_path)):
@@ -326,6 +330,7 @@ class Asking:
             self._leave_listing(base, found)
             return False
         judge.end(listed)
+        self._behind_links |= judge.behind_links
         if not listed.whole:
             self._leave_listing(base, compare.clean(listed.problem))
         return True

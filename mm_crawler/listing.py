@@ -18,7 +18,7 @@ from mm_crawler.master.autoindex import Entry, Page
 from mm_crawler.master.diff import listing_digest
 from mm_crawler.master.filelist import MAX_ENTRIES, runs_of
 from mm_crawler.master.listing import entries
-from mm_crawler.master.scanned import Files, is_recordable, join
+from mm_crawler.master.scanned import Files, is_recordable, join, upwards
 from mm_crawler.report import Evidence, FileVerdict, MasterDirectory, Question, SampleFile, Verdict
 
 HIDDEN = 10  # files of a directory that a web server may leave out of its page: those with a dot, README, ...
@@ -34,6 +34,7 @@ class Index:
     def __init__(self, directories: Iterable[MasterDirectory], topdir: str) -> None:
         self.by_path = {plan.below(each, topdir): each for each in directories}
         self.ids = BitMap(each.id for each in self.by_path.values())
+        self.with_parents = {above for path in self.by_path for above in upwards(path)}
 
 
 class Place(NamedTuple):
@@ -69,7 +70,10 @@ class ListingJudge:
     def __init__(self, index: Index, wanted: BitMap, place: Place, found: Found) -> None:
         self.entries = 0
         self.seen = 0  # of the wanted directories
+        self.behind_links = BitMap()  # wanted, but not listed since a directory above is a link
         self._by_path = index.by_path
+        self._with_parents = index.with_parents
+        self._linked: set[str] = set()
         self._open = index.ids & wanted
         self._place = place
         self._found = found
@@ -84,6 +88,7 @@ class ListingJudge:
         """Go on with these whole lines."""
         paths, sizes, links = entries(lines)
         self.entries += len(paths)
+        self._linked |= links & self._with_parents
         names, runs = runs_of(paths)
         for directory, start, end in runs:
             if directory != self._path:
@@ -100,6 +105,7 @@ class ListingJudge:
     def end(self, listed: Listed) -> None:
         """There is no more. What was not seen is missing if the listing is whole, or if the server says so."""
         self._leave()
+        self._leave_open_what_is_behind_links()
         if listed.whole:
             for directory in self._by_path.values():
                 if directory.id in self._open:
@@ -116,6 +122,13 @@ class ListingJudge:
                 self._found(directory, FileVerdict(Verdict.UNREADABLE, evidence))
             elif lies_in(path, listed.missing):
                 self._found(directory, self._place.judge(self._place.questions(directory)[0], None))
+
+    def _leave_open_what_is_behind_links(self) -> None:
+        """rsync does not go there, but web servers do."""
+        if self._linked:
+            behind = (each.id for path, each in self._by_path.items() if not self._linked.isdisjoint(upwards(path)))
+            self.behind_links = BitMap(behind) & self._open
+            self._open -= self.behind_links
 
     def _in_doubt(self, directory: MasterDirectory, doubt: _Doubt) -> FileVerdict:
         if doubt.question >= 0:

@@ -340,6 +340,18 @@ def test_a_canary_asks_for_the_topdir_of_every_url_and_nothing_else(mirror: Path
     assert (report.outcome, report.requests) == (Outcome.ASKED, 2)
 
 
+@pytest.mark.parametrize("with_web", [True, False])
+def test_what_lies_behind_a_link_to_a_directory_is_not_missing(
+    with_web: bool, mirror: Path, tree: MasterCategory
+) -> None:
+    """Mirrors spread over several disks: rsync lists the link and does not go there."""
+    (mirror / "debug").rename(mirror / "other disk")
+    (mirror / "debug").symlink_to("other disk")
+    with Rsyncd(mirror) as rsyncd, Nginx({"mirror": mirror}) as nginx:
+        urls = (nginx.urls["mirror"], rsyncd.url) if with_web else (rsyncd.url,)
+        assert verdicts(crawl_one(urls, tree)) == ALL_OK
+
+
 # ---------------------------------------------------------------- addresses
 
 
