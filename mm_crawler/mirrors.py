@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -14,17 +14,20 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import select
 
 from mm_crawler import crawling, inputs, location
+from mm_crawler import requested as on_request
 from mm_crawler.crawling import CrawlSummary, Options, Teller
 from mm_crawler.explain import Explainer
 from mm_crawler.notes import NO_NOTES, Notes
 from mm_crawler.output import messages
 from mm_crawler.output import summary as run_summary
 from mm_crawler.report import HostDecision, HostReport, HostTask, Outcome, Tier, Verdict
-from mm_crawler.selection import Fraction, Selection
+from mm_crawler.selection import EVERYTHING, Fraction, Selection
 from mm_lib.cli.common import Program, example, json_option, show, wait_option
 from mm_lib.locks import held
+from mm_lib.model.content import Category
 from mm_lib.model.geography import CONTINENTS
 
 JSON_COLUMNS = (
@@ -85,6 +88,7 @@ _RUN = (
     ),
     click.option("--canary", is_flag=True, help="Short for --tier canary: is it there at all?"),
     click.option("--due", is_flag=True, help="What is due now for each host and category, by its schedule."),
+    click.option("--requested", is_flag=True, help="What somebody asked for to be checked now, and nothing else."),
     click.option("--dry-run", is_flag=True, help="Ask and decide, but keep nothing."),
     click.option("--timeout", type=_SECONDS, metavar="SECONDS", help="For the whole run. Default: as in the settings."),
     click.option("--host-timeout", type=_SECONDS, metavar="SECONDS", help="For one host. Default: as in the settings."),
@@ -127,6 +131,7 @@ def mirrors(
     named: str | None,
     canary: bool,
     due: bool,
+    requested: bool,
     dry_run: bool,
     timeout: float | None,
     host_timeout: float | None,
@@ -139,16 +144,22 @@ def mirrors(
 ) -> None:
     """Find out which directories each mirror has up to date."""
     selection = Selection(**selected)
-    _check_usage(selection, tiers=[named, canary, due], verbose=verbose)
+    _check_usage(selection, tiers=[named, canary, due, requested], verbose=verbose)
+    if requested and (dry_run or selection != EVERYTHING):
+        raise click.UsageError("--requested does what was asked for; it cannot be combined with --dry-run or a choice.")
     tier = None if due else Tier.CANARY if canary else Tier(named or Tier.FULL)
     options = Options(dry_run=dry_run, timeout=timeout, host_timeout=host_timeout)
     started = monotonic()
-    with _lock(program, tier, selection, wait, dry_run), _told(program, selection, verbose, as_json) as teller:
-        summary = crawling.crawl(program, selection, tier, options, teller)
+    kind = "requested" if requested else tier or "scheduled"
+    with _lock(program, kind, selection, wait, dry_run), _told(program, selection, verbose, as_json) as teller:
+        if requested:
+            summary = on_request.crawl(program, options, teller)
+        else:
+            summary = crawling.crawl(program, selection, tier, options, teller)
     figures = run_summary.figures(summary.rows, summary.outcome, monotonic() - started)
     if summary_file:
         run_summary.write(summary_file, figures)
-    _show(summary, figures, as_json, quiet=due)
+    _show(summary, figures, as_json, quiet=due or requested)
     if not dry_run:
         messages.deliver(program)
     if summary.problem and not (no_fail and summary.timed_out):
@@ -157,7 +168,7 @@ def mirrors(
 
 def _check_usage(selection: Selection, tiers: Sequence[object], *, verbose: bool) -> None:
     if sum(map(bool, tiers)) > 1:
-        raise click.UsageError("--tier, --canary and --due exclude each other.")
+        raise click.UsageError("--tier, --canary, --due and --requested exclude each other.")
     if selection.fraction and (selection.first_id or selection.last_id):
         raise click.UsageError("--fraction cannot be used with --startid or --stopid.")
     if verbose and not selection.hosts:
@@ -165,12 +176,15 @@ def _check_usage(selection: Selection, tiers: Sequence[object], *, verbose: bool
 
 
 def _lock(
-    program: Program, tier: Tier | None, selection: Selection, wait: float, dry_run: bool
+    program: Program, kind: str, selection: Selection, wait: float, dry_run: bool
 ) -> AbstractContextManager[object]:
-    """Two crawls of the same tier never run at once, unless they are about other parts of the hosts."""
+    """Two crawls of one kind and category never run at once, unless they are about other parts of the hosts."""
+    if dry_run or selection.hosts:
+        return nullcontext()
+    with program.reading() as session:
+        categories = selection.categories or session.scalars(select(Category.name)).all()
     part = f" {selection.fraction.part}:{selection.fraction.of}" if selection.fraction else ""
-    locks = [] if dry_run or selection.hosts else [f"{tier or 'scheduled'} crawl{part}"]
-    return held(program.settings.database, *locks, wait=wait)
+    return held(program.settings.database, *(f"{kind} crawl of {name}{part}" for name in categories), wait=wait)
 
 
 def _show(summary: CrawlSummary, figures: dict[str, Any], as_json: bool, *, quiet: bool) -> None:

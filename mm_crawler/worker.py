@@ -25,6 +25,7 @@ from mm_crawler.alone import Stop
 from mm_crawler.crawling import CrawlSummary, Options, Silent
 from mm_crawler.jobs import Crashed, HostBusy, Interrupted, Retry, Work
 from mm_crawler.report import HostDecision, HostReport, Tier
+from mm_crawler.requested import NOTHING
 from mm_lib import locks
 from mm_lib.cli.common import Program
 from mm_lib.model.hosts import HostCategory
@@ -220,7 +221,7 @@ def _judge(summary: CrawlSummary) -> None:
 
 def result_of(summary: CrawlSummary) -> str:
     """In one line."""
-    return "; ".join(str(row["result"]) for row in summary.rows) or "It does not take part: there was nothing to ask."
+    return "; ".join(str(row["result"]) for row in summary.rows) or NOTHING
 
 
 async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -29,72 +26,10 @@ from mm_lib.model.hosts import Host
 from mm_lib.model.state import CrawlResult, HostCategoryState, JobState
 from mm_lib.services import jobs
 from mm_lib.settings import DatabaseSettings
-from tests.crawler.builders import NEW, TOPDIR, World
-from tests.crawler.hostile import Asked, HostileServer, send
+from tests.crawler.slow_mirrors import HOSTS, Mirrors, fill, wait_for
 from tests.postgres import Postgres
 
 PROGRAM = [sys.executable, "-W", "error", "-c", "from mm_crawler.cli import main; main()"]
-HOSTS = ("blocked", "b", "c", "d")
-CATEGORIES = ("Fedora Linux", "Fedora EPEL")
-FILES = {"repodata/repomd.xml": NEW, "a/f": b"good"}
-
-
-class Mirrors:
-    """Several mirrors in one server, /HOST/CATEGORY/: in sync, slow, and one stops to answer while it is held.
-
-    `most` says how many requests each host ever had at once. With one connection per host, two mean two crawls.
-    """
-
-    def __init__(self) -> None:
-        self.most: Counter[str] = Counter()
-        self._now: Counter[str] = Counter()
-        self._guard = threading.Lock()
-        self._free = threading.Event()
-        self._reached = threading.Event()
-        self._server = HostileServer(self._answer)
-        self.url = self._server.url
-
-    def __enter__(self) -> Mirrors:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-        self._server.__exit__(None, None, None)
-
-    def hold(self) -> None:
-        """From now on, the host "blocked" does not answer."""
-        self._free.clear()
-        self._reached.clear()
-
-    def release(self) -> None:
-        """It answers again."""
-        self._free.set()
-
-    def wait_until_held(self) -> None:
-        """Until somebody asks the one that does not answer."""
-        assert self._reached.wait(20)
-
-    def _answer(self, asked: Asked, connection: socket.socket) -> bool:
-        host, _, path = asked.path.removeprefix("/").partition("/")
-        with self._guard:
-            self._now[host] += 1
-            self.most[host] = max(self.most[host], self._now[host])
-        try:
-            if host == "blocked":
-                self._reached.set()
-                self._free.wait(30)
-            time.sleep(0.01)
-            return self._send(asked, path.partition("/")[2], connection)
-        finally:
-            with self._guard:
-                self._now[host] -= 1
-
-    def _send(self, asked: Asked, path: str, connection: socket.socket) -> bool:
-        if path and path not in FILES:
-            return send(connection, "404 Not Found", "Content-Length: 0")
-        content = FILES.get(path, b"")
-        body = content if asked.method == "GET" else b""
-        return send(connection, "200 OK", f"Content-Length: {len(content)}", body=body)
 
 
 @pytest.fixture
@@ -122,20 +57,10 @@ def session(postgres: Postgres, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatc
     engine = make_engine(DatabaseSettings(url=url))
     with make_sessions(engine)() as session:
         with transaction(session):
-            _fill(World(session), mirrors.url)
+            fill(session, mirrors.url)
         yield session
     engine.dispose()
     postgres.drop(name)
-
-
-def _fill(world: World, url: str) -> None:
-    epel = world.other_category(CATEGORIES[1])
-    for category, topdir in ((world.category, TOPDIR), (epel, "pub/epel")):
-        world.detail(world.directory(f"{topdir}/repodata", category=category), NEW, 1)
-        world.directory(f"{topdir}/a", "f", category=category)
-    for name in HOSTS:
-        host = world.host(name, f"{url}/{name}/fedora")
-        world.carry(host, f"{url}/{name}/epel", category=epel)
 
 
 def run(*arguments: str, code: int = 0) -> Result:
@@ -161,13 +86,6 @@ def worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 def drain(*arguments: str) -> None:
     """A worker does all that can be done now."""
     run("worker", "--drain", *arguments)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until, listed()
-        time.sleep(0.05)
 
 
 def change(session: Session, values: str) -> None:
