@@ -57,16 +57,22 @@ FRONTEND = [
     "wtforms>=3.2,<4",  # forms
     "flask-talisman>=1.1,<2",  # Content-Security-Policy and its relatives
     "flask-limiter>=3.9,<5",  # sign-in attempts per address
+    "flask-babel>=4,<5",  # pages in the reader's language
     "gunicorn>=23,<28",  # the WSGI server that mm-frontend starts
+    "pyotp>=2.9,<3",  # one-time codes (TOTP)
+    "segno>=1.6,<2",  # their QR code as SVG, without a picture library
 ]
 GEODATA = ["mmdb-writer>=0.2.5,<0.3", "netaddr>=1.3,<2"]  # mm-admin geodata update: text ranges to MMDB
 DOWNLOADS = ["urllib3>=2.5,<3"]  # mm-admin netblock sync: clouds' networks, with verified TLS and limits
 AMQP = ["pika>=1.3,<2"]  # events for a message broker
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
+OIDC = ["authlib>=1.9,<2", "requests>=2.32,<3"]  # sign-in by OpenID Connect, and what it speaks HTTP with
+REDIS = ["redis>=5,<9"]  # login.limits_storage = "redis://..."
 TEST = [
     "aiosmtpd>=1.4.6,<2",  # a mail server that keeps what it gets
     "createrepo-c>=1.1,<2",  # real repodata for the demo's and the tests' master trees
     "pyftpdlib>=2,<3",  # an FTP server with MLSD; vsftpd has none
+    "oidc-provider-mock>=0.3,<0.5",  # an OpenID provider that is not ours
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",  # both cores
     "hypothesis>=6.120,<7",  # hostile input
@@ -116,7 +122,7 @@ setup(
         MIGRATIONS: ["script.py.mako"],
         "mm_redirector": ["py.typed", "explain.html"],
         "mm_crawler": ["py.typed"],
-        "mm_frontend": ["py.typed", "templates/*", "templates/*/*", "static/*", "static/*/*"],
+        "mm_frontend": ["py.typed", "templates/*", "templates/*/*", "static/*", "static/*/*", "translations/*/*/*.po"],
     },
     install_requires=BASE,
     extras_require={
@@ -128,8 +134,10 @@ setup(
         "signing": SIGNING,
         "amqp": AMQP,
         "ldap": LDAP,
+        "oidc": OIDC,
+        "redis": REDIS,
         "demo": DEMO,
-        "test": sorted({*AMQP, *DEMO, *GEODATA, *DOWNLOADS, *SIGNING, *TEST}),
+        "test": sorted({*AMQP, *DEMO, *GEODATA, *DOWNLOADS, *LDAP, *OIDC, *REDIS, *SIGNING, *TEST}),
     },
     entry_points={
         "console_scripts": [

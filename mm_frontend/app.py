@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import Flask
 from sqlalchemy import Engine
 
-from mm_frontend import db, errors, security, settings, theme
+from mm_frontend import db, errors, language, security, settings, theme
 from mm_frontend.auth import session
 from mm_frontend.auth import views as auth
 from mm_frontend.guards import limiter
-from mm_frontend.public import health
+from mm_frontend.public import branding, files, health
 from mm_frontend.public import views as public
 from mm_lib.database import make_engine
 from mm_lib.settings import Settings, require_secret
@@ -26,8 +26,10 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
     session.register(app)
     limiter.init_app(app)
     errors.register(app)
-    theme.register(app, configured.frontend, configured.geo)
+    language.register(app)
+    theme.register(app, configured)
 
-    for part in (public, auth, health):
+    app.register_blueprint(public.blueprint, seconds=configured.frontend.cache_seconds)
+    for part in (files, branding, auth, health):
         app.register_blueprint(part.blueprint)
     return app

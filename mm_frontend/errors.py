@@ -7,6 +7,8 @@ import secrets
 from dataclasses import dataclass
 
 from flask import Flask, Response, g, json, make_response, render_template, request
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
@@ -30,14 +32,20 @@ class Problem:
 
 
 _EXPLANATIONS = {
-    400: ("That request makes no sense", "Something in the address or the form could not be understood."),
-    403: ("Not yours to open", "You may not see or do this. Another account may."),
-    404: ("Nothing here", "There is no page at this address. It may have moved, or the link has a mistake."),
-    405: ("Not that way", "This page exists, but it cannot be asked in this way."),
-    413: ("Too much at once", "What was sent is larger than this page takes."),
-    429: ("Slow down, please", "There were too many tries in a short time. Wait some minutes, then try again."),
-    500: ("That is our mistake", "Something failed on our side. It has been written down, and will be looked at."),
-    503: ("Back in a moment", "The database cannot be reached right now. Mirrors and downloads work on without it."),
+    400: (_("That request makes no sense"), _("Something in the address or the form could not be understood.")),
+    403: (_("Not yours to open"), _("You may not see or do this. Another account may.")),
+    404: (_("Nothing here"), _("There is no page at this address. It may have moved, or the link has a mistake.")),
+    405: (_("Not that way"), _("This page exists, but it cannot be asked in this way.")),
+    413: (_("Too much at once"), _("What was sent is larger than this page takes.")),
+    429: (_("Slow down, please"), _("There were too many tries in a short time. Wait some minutes, then try again.")),
+    500: (
+        _("That is our mistake"),
+        _("Something failed on our side. It has been written down, and will be looked at."),
+    ),
+    503: (
+        _("Back in a moment"),
+        _("The database cannot be reached right now. Mirrors and downloads work on without it."),
+    ),
 }
 _STATUS_OF_REFUSAL = {NotFound: 404, NotAllowed: 403, AlreadyExists: 409, InvalidValue: 400}
 _KEPT_HEADERS = ("Allow", "Retry-After")
@@ -70,10 +78,10 @@ def handle(error: Exception) -> Response:
 def explain(error: Exception) -> Problem:
     """What to tell about an exception; never its own text unless it was written for people."""
     if isinstance(error, CSRFError):
-        text = (
+        text = gettext(
             "The form was too old, or your browser keeps no cookies from us. Go back, reload the page, send it again."
         )
-        return Problem(400, "That form has expired", text)
+        return Problem(400, gettext("That form has expired"), text)
     if isinstance(error, ServiceError):
         status = next((code for kind, code in _STATUS_OF_REFUSAL.items() if isinstance(error, kind)), 400)
         return Problem(status, _explanation(status)[0], str(error))
@@ -91,7 +99,8 @@ def wants_json() -> bool:
 
 
 def _explanation(status: int) -> tuple[str, str]:
-    return _EXPLANATIONS.get(status, _EXPLANATIONS[400 if status < 500 else 500])
+    title, text = _EXPLANATIONS.get(status, _EXPLANATIONS[400 if status < 500 else 500])
+    return str(title), str(text)
 
 
 def _log(error: Exception, problem: Problem, number: str) -> None:

@@ -15,7 +15,7 @@ STATIC_SECONDS = 365 * 24 * 3600  # addresses of static files change with their 
 CONTENT_SECURITY_POLICY = {
     "default-src": "'none'",
     "style-src": "'self'",
-    "img-src": "'self'",
+    "img-src": "'self' data:",  # Bootstrap's style sheet draws its marks that way
     "form-action": "'self'",
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
@@ -62,6 +62,6 @@ def _isolate(response: Response) -> Response:
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     if request.endpoint != "static":
-        # Pages show who is signed in: no cache may give them to somebody else.
-        response.headers["Cache-Control"] = "private, no-cache"
+        # Pages show who is signed in: no cache may give them to somebody else. Public ones say otherwise themselves.
+        response.headers.setdefault("Cache-Control", "private, no-cache")
     return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, current_app
 
-from mm_lib.settings import CrawlerSettings, FrontendSettings, Settings
+from mm_lib.settings import BrandSettings, CrawlerSettings, FrontendSettings, Settings
 
 _KEY = "MIRRORMANAGER_SETTINGS"
 
@@ -17,6 +17,11 @@ def put(app: Flask, settings: Settings) -> None:
 def frontend() -> FrontendSettings:
     """The current application's settings."""
     return _settings().frontend
+
+
+def brand() -> BrandSettings:
+    """Whose pages these are."""
+    return _settings().brand
 
 
 def crawler() -> CrawlerSettings:

@@ -3,44 +3,61 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from babel.dates import format_datetime, format_timedelta
+from babel.numbers import format_decimal, format_percent
 from flask import Flask, url_for
+from flask_babel import gettext
 
+from mm_frontend import language
 from mm_frontend.guards import here, viewer
 from mm_lib.services.geodata import attribution
 from mm_lib.services.mirrors import MirrorCategory, country_names
-from mm_lib.settings import FrontendSettings, GeoSettings
+from mm_lib.settings import BrandSettings, Settings
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def register(app: Flask, settings: FrontendSettings, geo: GeoSettings) -> None:
+def register(app: Flask, configured: Settings) -> None:
     """Give the templates their words."""
+    contact = configured.frontend.contact
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         asset=asset,
         here=here,
-        brand=settings.site_name,
-        contact=settings.contact,
-        attribution=partial(attribution, geo),  # asked at each page: the file may be replaced by another
-        contact_link=contact_link(settings.contact),
+        brand=configured.frontend.site_name,
+        branding=configured.brand,
+        brand_version=_version(configured.brand),
+        contact=contact,
+        attribution=partial(attribution, configured.geo),  # asked at each page: the file may be replaced by another
+        contact_link=contact_link(contact),
+        language=language.current,
+        languages=language.names(),
+        switch_link=language.switch_link,
     )
     app.jinja_env.filters.update(
         bandwidth=bandwidth,
-        country=lambda code: country_names().get(code, code),
+        number=number,
+        country=lambda code: country_names(language.current()).get(code, code),
         freshness=freshness,
         ago=lambda moment: ago(moment, datetime.now(UTC)),
-        moment=lambda value: value.strftime("%Y-%m-%d %H:%M UTC"),
+        moment=moment,
     )
     app.context_processor(_per_request)
 
 
 def _per_request() -> dict[str, Any]:
     return {"viewer": viewer()}
+
+
+def _version(settings: BrandSettings) -> str:
+    """Changes with the colours and the logo, so that browsers may keep them."""
+    logo = settings.logo.read_bytes() if settings.logo and settings.logo.is_file() else b""
+    return hashlib.sha256(settings.model_dump_json().encode() + logo).hexdigest()[:12]
 
 
 @cache
@@ -60,27 +77,35 @@ def contact_link(contact: str) -> str:
     return f"mailto:{contact}" if "@" in contact else ""
 
 
+def number(value: float) -> str:
+    """With the separators of the reader's language."""
+    return str(format_decimal(value, locale=language.current()))
+
+
 def bandwidth(mbps: int) -> str:
     """10000 -> "10 Gbit/s"."""
-    return f"{mbps / 1000:g} Gbit/s" if mbps >= 1000 else f"{mbps} Mbit/s"
+    return f"{number(mbps / 1000)} Gbit/s" if mbps >= 1000 else f"{number(mbps)} Mbit/s"
 
 
 def freshness(category: MirrorCategory) -> str:
-    """How much of a category a mirror has as the master has it. Never rounded up to all of it."""
+    """How much of a category a mirror has as the master has it."""
     if category.always_up_to_date:
-        return "always current"
-    total = max(category.directories_total, 1)
-    if category.directories_up_to_date >= total:
-        return "in sync"
-    return f"{max(1, 100 * category.directories_up_to_date // total)} % in sync"
+        return str(gettext("always current"))
+    if category.percent == 100:
+        return str(gettext("in sync"))
+    return str(
+        gettext("%(percent)s in sync", percent=format_percent(category.percent / 100, locale=language.current()))
+    )
 
 
-def ago(moment: datetime, now: datetime) -> str:
+def moment(value: datetime) -> str:
+    """A date with its time, in UTC."""
+    return f"{format_datetime(value, 'medium', tzinfo=UTC, locale=language.current())} UTC"
+
+
+def ago(past: datetime, now: datetime) -> str:
     """How long ago, in the unit that says it best."""
-    minutes = int((now - moment).total_seconds()) // 60
-    if minutes < 1:
-        return "just now"
-    if minutes < 60:
-        return f"{minutes} min ago"
-    hours = minutes // 60
-    return f"{hours} h ago" if hours < 48 else f"{hours // 24} days ago"
+    seconds = max((now - past).total_seconds(), 0)
+    if seconds < 60:
+        return str(gettext("just now"))
+    return str(format_timedelta(timedelta(seconds=-seconds), add_direction=True, locale=language.current()))

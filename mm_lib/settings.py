@@ -7,6 +7,7 @@ Relative paths are relative to the folder of the configuration file.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -290,6 +291,151 @@ class BrandSettings(Section):
         return self
 
 
+class LoginSettings(Section):
+    """Who may sign in with an account of this installation, and for how long; see also ldap and oidc."""
+
+    local: bool = Field(True, description="people sign in with accounts of this installation")
+    registration: bool = Field(
+        False, description="people make such accounts themselves; needs mail.server and frontend.public_url"
+    )
+    admin_code: bool = Field(
+        False, description="administrators and auditors with such an account have their rights only with a one-time code"
+    )
+    idle_hours: float = Field(2.0, gt=0, description="a sign-in that is not used for so long ends")
+    link_hours: float = Field(2.0, gt=0, le=72, description="links in mails (new account, new password) work so long")
+    limits_storage: str = Field(
+        "memory://",
+        pattern=r"^(memory|redis|rediss|memcached)://",
+        description="where tries are counted: memory:// (each process for itself), redis:// or memcached://HOST:PORT",
+    )
+
+
+def _directory_server(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("ldap", "ldaps") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError("must be ldap://HOST or ldaps://HOST, with :PORT if it is another than usual")
+    return text.rstrip("/")
+
+
+def _one_name(text: str) -> str:
+    if text and "{name}" not in text:
+        raise ValueError("must contain {name}, which stands for what was typed")
+    return text
+
+
+Words = Annotated[list[str], BeforeValidator(_words)]
+
+
+class LdapSettings(Section):
+    """A directory that knows names and passwords; needs mirrormanager[ldap]."""
+
+    servers: Annotated[list[Annotated[str, AfterValidator(_directory_server)]], BeforeValidator(_words)] = Field(
+        [], description="ldaps://HOST or ldap://HOST, tried in this order; none: people do not sign in by LDAP"
+    )
+    label: str = Field("Directory account", description="what the sign-in page calls it")
+    start_tls: bool = Field(True, description="encrypt ldap:// connections; without, passwords travel in clear")
+    ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
+    timeout: Seconds = Field(5.0, description="seconds for a connection, and for each answer; then the next server")
+    bind_dn: str = Field("", description="account that searches for people; empty: anonymous")
+    bind_password: OptionalSecret = Field(None, description="its password")
+    base: str = Field("", description="where people are, such as ou=people,dc=example,dc=org")
+    user_filter: Annotated[str, AfterValidator(_one_name)] = Field(
+        "(uid={name})", description="finds the one entry of a person"
+    )
+    user_dn: Annotated[str, AfterValidator(_one_name)] = Field(
+        "", description="bind at once as this, such as uid={name},ou=people,dc=example,dc=org; empty: search first"
+    )
+    subject_attribute: str = Field(
+        "entryUUID", description="never changes for a person (FreeIPA: ipaUniqueID, Active Directory: objectGUID)"
+    )
+    name_attribute: str = Field("uid", description="user name (Active Directory: sAMAccountName)")
+    display_name_attribute: str = Field("cn", description="name as people write it")
+    email_attribute: str = Field("mail", description="mail address")
+    member_of_attribute: str = Field("memberOf", description="groups, in a person's entry; empty: none there")
+    group_base: str = Field("", description="search for groups below this; empty: they are not searched")
+    group_filter: str = Field("(member={dn})", description="finds a person's groups; {dn} and {name} are the person's")
+    required_groups: list[str] = Field([], description="only members of one of these sign in; none: everybody does")
+    admin_groups: list[str] = Field([], description="members are administrators; a group is its cn or whole DN")
+    auditor_groups: list[str] = Field([], description="members are auditors")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.servers and not self.base and not self.user_dn:
+            raise ValueError("ldap.servers is set, so ldap.base (where people are) or ldap.user_dn must be, too")
+        if self.servers and not self.base and "=" not in self.user_dn:
+            raise ValueError("ldap.user_dn is no DN, so ldap.base is needed to find a person's entry")
+        return self
+
+
+def _issuer(text: str) -> str:
+    parts = urlsplit(text)
+    loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+        raise ValueError("must begin with https://")
+    if not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be the provider's address as it writes it itself, without query or fragment")
+    return text
+
+
+class OidcProvider(Section):
+    """One OpenID provider."""
+
+    label: str = Field(description="what the sign-in page calls it")
+    issuer: Annotated[str, AfterValidator(_issuer)] = Field(
+        description="address of the provider, as its discovery document writes it"
+    )
+    client_id: str = Field(description="what the provider calls this installation")
+    client_secret: OptionalSecret = Field(None, description="password of this installation at the provider")
+    client_secret_file: OptionalPath = Field(None, description="file that holds it instead")
+    scopes: Words = Field(["openid", "profile", "email"], description="what is asked for; openid is always")
+    name_claim: str = Field("preferred_username", description="user name; a path has dots: a.b is b in a")
+    display_name_claim: str = Field("name", description="name as people write it")
+    email_claim: str = Field("email", description="mail address")
+    groups_claim: str = Field("groups", description="list of groups; people without it sign in as users")
+    required_groups: list[str] = Field([], description="only members of one of these sign in; none: everybody does")
+    admin_groups: list[str] = Field([], description="members are administrators")
+    auditor_groups: list[str] = Field([], description="members are auditors")
+    admin_acr: Words = Field(
+        [], description="acr values, one of which administrators and auditors need for their rights; none: any"
+    )
+    sign_out: bool = Field(True, description="signing out here leads to the provider's sign-out, where it has one")
+    timeout: Seconds = Field(10.0, description="seconds for each answer of the provider")
+    ca_file: OptionalPath = Field(None, description="certificates to trust instead of the system's (PEM)")
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if self.client_secret and self.client_secret_file:
+            raise ValueError("client_secret and client_secret_file are both set: keep one of them")
+        return self
+
+    def secret(self) -> str:
+        """The client's secret; empty: a public client. Raises SettingsError when its file cannot be read."""
+        if self.client_secret_file:
+            return _read_secret("client_secret_file", str(self.client_secret_file))
+        return self.client_secret.get_secret_value() if self.client_secret else ""
+
+
+def _table(value: Any) -> Any:
+    """A table may be given as JSON: environment variables know only text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("must be a table, or JSON in an environment variable") from None
+
+
+ProviderName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+
+
+class OidcSettings(Section):
+    """OpenID providers that people may sign in with; needs frontend.public_url and mirrormanager[oidc]."""
+
+    providers: Annotated[dict[ProviderName, OidcProvider], BeforeValidator(_table)] = Field(
+        {}, description="a table [oidc.providers.NAME] for each, see below; none: people do not sign in by OpenID"
+    )
+
+
 class OutboxSettings(Section):
     """How events reach people and programs."""
 
@@ -353,9 +499,22 @@ class Settings(Section):
     crawler: CrawlerSettings = CrawlerSettings()
     frontend: FrontendSettings = FrontendSettings()
     brand: BrandSettings = BrandSettings()
+    login: LoginSettings = LoginSettings()
+    ldap: LdapSettings = LdapSettings()
+    oidc: OidcSettings = OidcSettings()
     outbox: OutboxSettings = OutboxSettings()
     mail: MailSettings = MailSettings()
     amqp: AmqpSettings = AmqpSettings()
+
+    @model_validator(mode="after")
+    def _links_lead_here(self) -> Self:
+        """Never by what a request calls this host: whoever sends the request chooses that."""
+        mail = self.mail.server and self.frontend.public_url
+        if self.login.registration and not (self.login.local and mail):
+            raise ValueError("login.registration needs login.local, mail.server and frontend.public_url")
+        if self.oidc.providers and not self.frontend.public_url:
+            raise ValueError("oidc.providers needs frontend.public_url: providers send people back there")
+        return self
 
 
 def sections() -> Iterator[tuple[str, type[Section]]]:
@@ -457,15 +616,20 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     changes: dict[str, Section] = {}
     for name, _ in sections():
         section: Section = getattr(settings, name)
-        paths = {
-            key: base / value
-            for key in type(section).model_fields
-            if isinstance(value := getattr(section, key), Path) and not value.is_absolute()
-        }
-        if paths:
+        if paths := _paths(section, base):
             changes[name] = section.model_copy(update=paths)
+    providers = {name: each.model_copy(update=_paths(each, base)) for name, each in settings.oidc.providers.items()}
+    changes["oidc"] = settings.oidc.model_copy(update={"providers": providers})
     changes["database"] = settings.database.model_copy(update={"url": _absolute_sqlite(settings.database.url, base)})
     return settings.model_copy(update=changes)
+
+
+def _paths(section: Section, base: Path) -> dict[str, Path]:
+    return {
+        key: base / value
+        for key in type(section).model_fields
+        if isinstance(value := getattr(section, key), Path) and not value.is_absolute()
+    }
 
 
 def _absolute_sqlite(url: str, base: Path) -> str:

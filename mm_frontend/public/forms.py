@@ -11,6 +11,8 @@ from mm_lib.services.geography import continents
 from mm_lib.services.mirrors import Content, MirrorFilters
 
 MAX_PAGE_SIZE = 100
+MAX_TEXT = 2000  # mirrors in a list of bare addresses, which is there to be taken whole
+PERCENTS = (100, 95, 50)  # what the form offers; addresses take any
 _MAX_NUMBER = 1_000_000  # larger ones are nonsense, and some take long to read
 
 
@@ -23,12 +25,14 @@ class ListRequest:
     arch: str
     country: str
     protocol: str
+    ipv6: bool
+    percent: int
     page_number: int
     page_size: int | None
 
     def filters(self, content: Content) -> MirrorFilters:
         """The filters, with the names looked up."""
-        return MirrorFilters(content, self.country, self.protocol)
+        return MirrorFilters(content, self.country, self.protocol, self.ipv6, self.percent)
 
 
 def read_list_request(path: Mapping[str, str], arguments: Mapping[str, str]) -> ListRequest:
@@ -42,6 +46,8 @@ def read_list_request(path: Mapping[str, str], arguments: Mapping[str, str]) -> 
         arch=named.get("arch", ""),
         country=country if country in continents() else "",
         protocol=protocol if protocol in MIRROR_SCHEMES else "",
+        ipv6=named.get("ipv6", "").lower() in ("1", "on", "true", "yes"),
+        percent=max(0, min(_number(named.get("percent", "")) or 0, 100)),
         page_number=max(1, _number(named.get("page_number", "")) or 1),
         page_size=_page_size(named.get("page_size", "")),
     )
@@ -56,6 +62,8 @@ def list_values(filters: MirrorFilters, page_size: int | None, changes: Mapping[
         "arch": content.arch.name if content.arch else "",
         "country": filters.country,
         "protocol": filters.protocol,
+        "ipv6": 1 if filters.ipv6 else "",
+        "percent": filters.percent,
         "page_size": page_size,
         **changes,
     }

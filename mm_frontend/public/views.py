@@ -1,38 +1,64 @@
-"""What everybody may see: the start page and the list of mirrors."""
+"""What everybody may see: the start page, mirrors and countries, what the crawler does, what is kept of visitors."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 
+from mm_frontend import language
 from mm_frontend.db import session
-from mm_frontend.public.forms import list_values, pager, read_list_request
+from mm_frontend.public import conditional, twins
+from mm_frontend.public.forms import MAX_TEXT, PERCENTS, list_values, pager, read_list_request
+from mm_frontend.public.kept import Kept
 from mm_frontend.settings import crawler, frontend
 from mm_lib.rules.urls import MIRROR_SCHEMES
 from mm_lib.services import mirrors as services
-from mm_lib.services.mirrors import Matrix, MirrorFilters
+from mm_lib.services.errors import NotFound
+from mm_lib.services.geography import continents
+from mm_lib.services.mirrors import Content, Mirror, MirrorFilters, MirrorPage, Registry
 
 blueprint = Blueprint("public", __name__)
+blueprint.after_request(conditional.finish)
 
-_ROBOTS = "User-agent: *\nDisallow: /login\nDisallow: /logout\nDisallow: /account\n"
+_KEPT = "public_registry"
+
+
+@blueprint.record_once
+def _prepare(state: BlueprintSetupState) -> None:
+    """Each application keeps a registry of its own."""
+    state.app.extensions[_KEPT] = Kept[Registry](state.options.get("seconds", 0))
+
+
+def _registry() -> Registry:
+    kept: Kept[Registry] = current_app.extensions[_KEPT]
+    return kept.get(lambda: services.read_registry(session()))
 
 
 @blueprint.get("/")
 def start() -> ResponseReturnValue:
     """What is mirrored, and by how many."""
-    matrix = services.matrix(session())
-    return render_template("public/start.html", matrix=matrix, example=_example(matrix))
+    registry = _registry()
+    matrix = registry.matrix()
+    if twins.wanted(twins.JSON) == twins.JSON:
+        return twins.as_json(twins.of_matrix(matrix))
+    return render_template("public/start.html", matrix=matrix, example=_example(registry))
 
 
-def _example(matrix: Matrix) -> str:
+def _example(registry: Registry) -> str:
     """An address that a client could ask the redirector for; empty when there is none to show."""
     base = frontend().redirector_url.rstrip("/")
-    versions = [row.version for product in matrix.products for row in product.versions if any(row.cells)]
-    versions.sort(key=lambda version: not version.name[:1].isdecimal())  # a release rather than "development"
-    found = services.example_repository(session(), versions[0].id) if base and versions else None
-    return f"{base}/metalink?repo={found[0]}&arch={found[1]}" if found else ""
+    shown = [version for product in registry.catalogue.products for version in product.versions if version.displayed]
+    askable = [version for version in shown if version.id in registry.examples]
+    askable.sort(key=lambda version: not version.name[:1].isdecimal())  # a release rather than "development"
+    if not base or not askable:
+        return ""
+    prefix, arch = registry.examples[askable[0].id]
+    return f"{base}/metalink?repo={prefix}&arch={arch}"
 
 
 @blueprint.get("/mirrors")
@@ -42,26 +68,95 @@ def _example(matrix: Matrix) -> str:
 def mirrors(**path: str) -> ResponseReturnValue:
     """The mirrors that match the address and the filters."""
     asked = read_list_request(path, request.args)
-    catalogue = services.catalogue(session())
-    filters = asked.filters(catalogue.choose(asked.product, asked.version, asked.arch))
+    registry = _registry()
+    filters = asked.filters(registry.catalogue.choose(asked.product, asked.version, asked.arch))
+    link = partial(_link, filters, asked.page_size)
     if "release" in request.args:  # the form was sent: one list has one address
-        return redirect(_link(filters, asked.page_size))
-    size = asked.page_size or frontend().page_size
-    page = services.public_mirrors(session(), filters, asked.page_number, size)
+        return redirect(link())
+    form = twins.wanted(twins.JSON, twins.TEXT)
+    if form == twins.TEXT:
+        return twins.as_text(twins.urls(registry.find(filters)[:MAX_TEXT], filters.protocol))
+    page = registry.page(filters, asked.page_number, asked.page_size or frontend().page_size, language.current())
+    if form == twins.JSON:
+        return twins.as_json(_list_as_json(page, filters, link))
     return render_template(
         "public/mirrors.html",
         page=page,
         filters=filters,
-        catalogue=catalogue,
+        catalogue=registry.catalogue,
         protocols=MIRROR_SCHEMES,
+        percents=PERCENTS,
         page_size=asked.page_size,
         pager=pager(page.number, page.pages),
-        link=partial(_link, filters, asked.page_size),
+        link=link,
     )
 
 
 def _link(filters: MirrorFilters, page_size: int | None, **changes: str | int) -> str:
     return url_for("public.mirrors", **list_values(filters, page_size, changes))
+
+
+def _list_as_json(page: MirrorPage, filters: MirrorFilters, link: Callable[..., str]) -> dict[str, object]:
+    more = page.number < page.pages
+    return {
+        "filters": twins.of_filters(filters),
+        "total": page.total,
+        "page": page.number,
+        "pages": page.pages,
+        "next": link(page_number=page.number + 1, format=twins.JSON) if more else None,
+        "mirrors": [twins.of_mirror(mirror, _page_of(mirror)) for mirror in page.mirrors],
+        "countries": [twins.of_country(country) for country in page.countries],
+    }
+
+
+def _page_of(mirror: Mirror) -> str:
+    return url_for("public.mirror", host_id=mirror.id)
+
+
+@blueprint.get("/mirror/<int:host_id>")
+def mirror(host_id: int) -> ResponseReturnValue:
+    """One mirror: where it is, what it carries, how to reach it."""
+    found = _registry().mirror(host_id)
+    if found is None:
+        raise NotFound(gettext("There is no public mirror with this number. It may have been switched off."))
+    form = twins.wanted(twins.JSON, twins.TEXT)
+    if form == twins.JSON:
+        return twins.as_json(twins.of_mirror(found, _page_of(found)))
+    if form == twins.TEXT:
+        return twins.as_text(twins.urls([found]))
+    return render_template("public/mirror.html", mirror=found)
+
+
+@blueprint.get("/crawler/<int:host_id>.log")
+def crawl_log(host_id: int) -> ResponseReturnValue:
+    """Where crawl logs were for everybody, private addresses included: the mirror's public page says how it is."""
+    return redirect(url_for("public.mirror", host_id=host_id))
+
+
+@blueprint.get("/countries")
+def countries() -> ResponseReturnValue:
+    """Where there are mirrors."""
+    found = services.count_countries(_registry().mirrors, language.current())
+    if twins.wanted(twins.JSON) == twins.JSON:
+        return twins.as_json({"countries": [twins.of_country(country) for country in found]})
+    return render_template("public/countries.html", countries=found, most=max((c.mirrors for c in found), default=1))
+
+
+@blueprint.get("/country/<code>")
+def country(code: str) -> ResponseReturnValue:
+    """The mirrors of one country."""
+    if code.upper() not in continents():
+        raise NotFound(gettext("There is no country with this code. Countries have two letters, as in ISO 3166."))
+    if code != code.upper():
+        return redirect(url_for("public.country", code=code.upper(), **request.args.to_dict()))  # type: ignore[arg-type]
+    found = _registry().find(MirrorFilters(Content(), code), language.current())
+    form = twins.wanted(twins.JSON, twins.TEXT)
+    if form == twins.TEXT:
+        return twins.as_text(twins.urls(found))
+    if form == twins.JSON:
+        listed = [twins.of_mirror(mirror, _page_of(mirror)) for mirror in found]
+        return twins.as_json({"country": code, "total": len(found), "mirrors": listed})
+    return render_template("public/country.html", code=code, mirrors=found)
 
 
 @blueprint.get("/crawler")
@@ -70,7 +165,7 @@ def about_crawler() -> ResponseReturnValue:
     return render_template("public/crawler.html", crawler=crawler())
 
 
-@blueprint.get("/robots.txt")
-def robots() -> Response:
-    """What search engines should leave alone."""
-    return Response(_ROBOTS, content_type="text/plain; charset=utf-8")
+@blueprint.get("/privacy")
+def privacy() -> ResponseReturnValue:
+    """What is kept of people who visit, sign in, or download."""
+    return render_template("public/privacy.html", session_hours=frontend().session_hours)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.content import Category, Directory
@@ -13,11 +13,12 @@ _LARGEST = (1 << 63) - 1  # that the database's column holds
 
 
 def changed_directories(session: Session, categories: Iterable[str], since: str | int) -> list[str]:
-    """The full paths of the categories' readable directories that changed after `since`, in Unix seconds.
+    """The full paths of the public categories' readable directories that changed after `since`, in Unix seconds.
 
+    Names of categories are taken in any case, as people write them into scripts.
     As clients ask for it by a URL, what makes no sense gives an empty list: no category, or a time that is no integer.
     """
-    names = list(categories)
+    names = [name.strip().lower() for name in categories]
     try:
         moment = int(since)
     except ValueError:
@@ -27,7 +28,13 @@ def changed_directories(session: Session, categories: Iterable[str], since: str 
     query = (
         select(Directory.path)
         .join(Category, Category.id == Directory.category_id)
-        .where(Category.name.in_(names), Directory.mtime > max(moment, -_LARGEST), Directory.readable)
+        .where(
+            func.lower(Category.name).in_(names),
+            Category.public,
+            ~Category.admin_only,
+            Directory.mtime > max(moment, -_LARGEST),
+            Directory.readable,
+        )
         .distinct()
         .order_by(Directory.path)
     )

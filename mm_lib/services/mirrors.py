@@ -1,18 +1,23 @@
-"""What the public may know of the mirrors: which versions they carry, where they are, how to reach them."""
+"""What the public may know of the mirrors: which versions they carry, where they are, how to reach them.
+
+Everything is read at once into a Registry of plain values, which pages then filter: a registry has some hundred public
+mirrors, and one that is kept for a minute answers every reader of that minute without the database.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any, TypeVar
 
 from babel import Locale
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.base import State
@@ -114,17 +119,21 @@ class Matrix:
 
 @dataclass(frozen=True)
 class MirrorFilters:
-    """Which mirrors are meant. An empty text or None: any."""
+    """Which mirrors are meant. An empty text, None, False or 0: any."""
 
     content: Content = Content()
     country: str = ""
     protocol: str = ""
+    ipv6: bool = False
+    percent: int = 0  # of the directories that a mirror must have up to date at least
 
 
 @dataclass(frozen=True)
 class MirrorCategory:
     """A category on a mirror, with its public addresses, the best protocol first."""
 
+    id: int
+    product_id: int
     name: str
     urls: tuple[str, ...]
     always_up_to_date: bool
@@ -132,17 +141,28 @@ class MirrorCategory:
     directories_total: int
     checked_at: datetime | None
 
+    @property
+    def percent(self) -> int:
+        """How much of it is as on the master; 100 is all of it, and never rounded up to."""
+        total = max(self.directories_total, 1)
+        if self.always_up_to_date or self.directories_up_to_date >= total:
+            return 100
+        return max(1, 100 * self.directories_up_to_date // total)
+
 
 @dataclass(frozen=True)
 class Mirror:
     """One public mirror."""
 
+    id: int
     name: str
     site: str
     site_url: str
     country: str | None
     bandwidth_mbps: int
     comment: str
+    has_ipv4: bool | None
+    has_ipv6: bool | None
     categories: tuple[MirrorCategory, ...]
 
 
@@ -166,11 +186,111 @@ class MirrorPage:
     countries: tuple[CountryCount, ...]
 
 
+@dataclass(frozen=True)
+class Registry:
+    """Everything that the public may know, as it was at one moment."""
+
+    catalogue: Catalogue
+    mirrors: tuple[Mirror, ...]
+    contents: frozenset[tuple[int, int, int]]  # category, version and arch that there is a repository for
+    examples: Mapping[int, tuple[str, str]]  # version -> a prefix and an arch that its clients can ask for
+
+    def mirror(self, id_: int) -> Mirror | None:
+        """The public mirror of this number."""
+        return next((mirror for mirror in self.mirrors if mirror.id == id_), None)
+
+    def matrix(self) -> Matrix:
+        """Product by displayed version by public arch, with the number of mirrors in each cell."""
+        carriers: dict[int, set[int]] = {}
+        for mirror in self.mirrors:
+            for category in mirror.categories:
+                carriers.setdefault(category.id, set()).add(mirror.id)
+        cells: dict[tuple[int, int], set[int]] = {}
+        for category_id, version, arch in self.contents:
+            cells.setdefault((version, arch), set()).update(carriers.get(category_id, ()))
+        return Matrix(
+            products=tuple(
+                _matrix_product(product, self.catalogue.archs, cells) for product in self.catalogue.products
+            ),
+            mirrors=len(self.mirrors),
+            organisations=len({mirror.site for mirror in self.mirrors}),
+            countries=len({mirror.country for mirror in self.mirrors} - {None}),
+        )
+
+    def find(self, filters: MirrorFilters, language: str = "en") -> list[Mirror]:
+        """The mirrors that match, each with the categories that do, by country and name."""
+        carried = self._carried(filters.content)
+        found = [mirror for one in self.mirrors if (mirror := _narrowed(one, filters, carried))]
+        names = country_names(language)
+        found.sort(
+            key=lambda mirror: (
+                not mirror.country,
+                _alphabetical(names.get(mirror.country or "", mirror.country or "")),
+                mirror.name.casefold(),
+                mirror.id,
+            )
+        )
+        return found
+
+    def page(self, filters: MirrorFilters, number: int, size: int, language: str = "en") -> MirrorPage:
+        """A page of the mirrors that match. A number beyond the last page means the last one."""
+        everywhere = self.find(replace(filters, country=""), language)
+        found = [mirror for mirror in everywhere if filters.country in ("", mirror.country)]
+        pages = max(1, -(-len(found) // size))
+        number = min(max(1, number), pages)
+        return MirrorPage(
+            mirrors=tuple(found[(number - 1) * size : number * size]),
+            total=len(found),
+            number=number,
+            pages=pages,
+            countries=count_countries(everywhere, language),
+        )
+
+    def _carried(self, content: Content) -> set[int] | None:
+        """Categories with a repository of the version and arch (switched on or not); None: all."""
+        if content.version is None and content.arch is None:
+            return None
+        return {
+            category
+            for category, version, arch in self.contents
+            if (content.version is None or version == content.version.id)
+            and (content.arch is None or arch == content.arch.id)
+        }
+
+
+def read_registry(session: Session) -> Registry:
+    """What the public may know, in four queries."""
+    choices = catalogue(session)
+    archs = {arch.id: arch for arch in choices.archs}
+    repositories = session.execute(
+        select(Repository.category_id, Repository.version_id, Repository.arch_id, Repository.prefix, Repository.enabled)
+        .join(Category, Repository.category_id == Category.id)
+        .where(*_PUBLIC_CATEGORY)
+    ).all()
+    askable = [row for row in repositories if row.enabled and row.prefix and archs[row.arch_id].public]
+    order = {id_: place for place, id_ in enumerate(archs)}
+    askable.sort(key=lambda row: (len(row.prefix), row.prefix, order[row.arch_id]), reverse=True)
+    return Registry(
+        catalogue=choices,
+        mirrors=_mirrors(session),
+        contents=frozenset((row.category_id, row.version_id, row.arch_id) for row in repositories),
+        examples={row.version_id: (row.prefix, archs[row.arch_id].name) for row in askable},
+    )
+
+
 @cache
 def country_names(language: str = "en") -> dict[str, str]:
     """Code -> name of every country."""
     names = Locale(language).territories
     return {code: names.get(code, code) for code in continents()}
+
+
+def count_countries(mirrors: Iterable[Mirror], language: str = "en") -> tuple[CountryCount, ...]:
+    """The countries that these mirrors stand in, with how many there are, by name."""
+    names = country_names(language)
+    counts = Counter(mirror.country for mirror in mirrors if mirror.country)
+    found = (CountryCount(code, names.get(code, code), number) for code, number in counts.items())
+    return tuple(sorted(found, key=lambda country: _alphabetical(country.name)))
 
 
 def catalogue(session: Session) -> Catalogue:
@@ -189,83 +309,37 @@ def catalogue(session: Session) -> Catalogue:
     return Catalogue(tuple(products), tuple(ArchChoice(*row) for row in archs.all()))
 
 
-def matrix(session: Session) -> Matrix:
-    """Product by displayed version by public arch, with the number of mirrors in each cell."""
-    choices = catalogue(session)
-    carriers: dict[int, set[int]] = {}
-    sites, countries = set(), set()
-    for category, host, site, country in session.execute(
-        _visible(HostCategory.category_id, Host.id, Host.site_id, Host.country)
-    ).all():
-        carriers.setdefault(category, set()).add(host)
-        sites.add(site)
-        countries.add(country)
-    cells: dict[tuple[int, int], set[int]] = {}
-    for version, arch, category in session.execute(
-        select(Repository.version_id, Repository.arch_id, Repository.category_id)
-        .join(Category, Repository.category_id == Category.id)
-        .where(*_PUBLIC_CATEGORY)
-        .distinct()
-    ).all():
-        cells.setdefault((version, arch), set()).update(carriers.get(category, ()))
-    return Matrix(
-        products=tuple(_matrix_product(product, choices.archs, cells) for product in choices.products),
-        mirrors=len(set().union(*carriers.values())),
-        organisations=len(sites),
-        countries=len(countries - {None}),
-    )
-
-
-def example_repository(session: Session, version_id: int) -> tuple[str, str] | None:
-    """A prefix and an arch that clients of this version can ask for."""
-    row = session.execute(
-        select(Repository.prefix, Arch.name)
-        .join(Arch, Repository.arch_id == Arch.id)
-        .where(Repository.version_id == version_id, Repository.enabled, Repository.prefix.is_not(None), Arch.public)
-        .order_by(func.length(Repository.prefix), Repository.prefix, Arch.primary.desc(), Arch.name)
-        .limit(1)
-    ).one_or_none()
-    return (row[0], row[1]) if row and row[0] else None
-
-
-def public_mirrors(session: Session, filters: MirrorFilters, number: int, size: int) -> MirrorPage:
-    """A page of the mirrors that match, by country and name. A number beyond the last page means the last one."""
-    names = country_names()
-    # All matches are read, but little of each: the countries need counting, and their order is that of their names.
-    rows = session.execute(
-        _visible(Host.id, Host.name, Host.country, HostCategory.id, schemes=_schemes(filters.protocol)).where(
-            *_carries(filters.content)
-        )
-    )
-    carried: dict[tuple[int, str, str], list[int]] = {}
-    for host, name, country, host_category in rows.all():
-        carried.setdefault((host, name, country or ""), []).append(host_category)
-    found = [key for key in carried if filters.country in ("", key[2])]
-    found.sort(key=lambda key: (not key[2], _alphabetical(names.get(key[2], key[2])), key[1].casefold(), key[0]))
-    pages = max(1, -(-len(found) // size))
-    number = min(max(1, number), pages)
-    shown = found[(number - 1) * size : number * size]
-    details = _details(session, [id_ for key in shown for id_ in carried[key]])
-    return MirrorPage(
-        mirrors=tuple(_mirror(details[key[0]]) for key in shown),
-        total=len(found),
-        number=number,
-        pages=pages,
-        countries=_count_countries((key[2] for key in carried), names),
-    )
-
-
 _PUBLIC_CATEGORY = (Category.public, ~Category.admin_only)
+_COLUMNS: tuple[Any, ...] = (
+    Host.id,
+    Host.name,
+    Host.country,
+    Host.bandwidth_mbps,
+    Host.comment,
+    Host.has_ipv4,
+    Host.has_ipv6,
+    Site.name.label("site"),
+    Site.org_url,
+    Category.id.label("category_id"),
+    Category.product_id,
+    Category.name.label("category"),
+    HostCategory.always_up_to_date,
+    HostCategoryState.directories_up_to_date,
+    HostCategoryState.directories_total,
+    HostCategoryState.established_at,
+    HostCategoryUrl.url,
+)
 
 
-def _visible(*columns: Any, schemes: Iterable[str] = MIRROR_SCHEMES) -> Select[Any]:
-    """Host-categories that the public may use: all active, nothing private, with an address and something to fetch."""
+def _visible() -> Select[Any]:
+    """Addresses that the public may use: all active, nothing private, and something to fetch."""
     return (
-        select(*columns)
+        select(*_COLUMNS)
         .select_from(HostCategory)
         .join(Host, HostCategory.host_id == Host.id)
         .join(Site, Host.site_id == Site.id)
         .join(Category, HostCategory.category_id == Category.id)
+        .join(HostCategoryUrl, HostCategoryUrl.host_category_id == HostCategory.id)
         .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
         .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
         .where(
@@ -276,83 +350,46 @@ def _visible(*columns: Any, schemes: Iterable[str] = MIRROR_SCHEMES) -> Select[A
             *_PUBLIC_CATEGORY,
             or_(HostCategory.always_up_to_date, HostCategoryState.directories_up_to_date > 0),
             or_(HostCategoryHealth.health.is_(None), HostCategoryHealth.health != Health.QUARANTINED),
-            exists().where(HostCategoryUrl.host_category_id == HostCategory.id, _public_url(schemes)),
+            ~HostCategoryUrl.private,
+            HostCategoryUrl.problem == "",
+            _known_scheme(),
         )
     )
 
 
-def _public_url(schemes: Iterable[str]) -> ColumnElement[bool]:
-    known = or_(*(HostCategoryUrl.url.startswith(f"{scheme}://") for scheme in schemes))
-    return ~HostCategoryUrl.private & known
+def _known_scheme() -> ColumnElement[bool]:
+    return or_(*(HostCategoryUrl.url.startswith(f"{scheme}://") for scheme in MIRROR_SCHEMES))
 
 
-def _schemes(protocol: str) -> tuple[str, ...]:
-    return (protocol,) if protocol in MIRROR_SCHEMES else MIRROR_SCHEMES
-
-
-def _carries(content: Content) -> list[ColumnElement[bool]]:
-    """The category belongs to the product, and has a repository of the version and arch (switched on or not)."""
-    conditions = [Category.product_id == content.product.id] if content.product else []
-    wanted = []
-    if content.version:
-        wanted.append(Repository.version_id == content.version.id)
-    if content.arch:
-        wanted.append(Repository.arch_id == content.arch.id)
-    if wanted:
-        conditions.append(exists().where(Repository.category_id == Category.id, *wanted))
-    return conditions
-
-
-def _details(session: Session, host_categories: list[int]) -> dict[int, list[Any]]:
-    """Host id -> a row for each public address of these host-categories, by category and preference."""
-    if not host_categories:
-        return {}
-    rows = session.execute(
-        select(
-            Host.id,
-            Host.name,
-            Host.country,
-            Host.bandwidth_mbps,
-            Host.comment,
-            Site.name.label("site"),
-            Site.org_url,
-            Category.name.label("category"),
-            HostCategory.always_up_to_date,
-            HostCategoryState.directories_up_to_date,
-            HostCategoryState.directories_total,
-            HostCategoryState.established_at,
-            HostCategoryUrl.url,
-        )
-        .select_from(HostCategory)
-        .join(Host, HostCategory.host_id == Host.id)
-        .join(Site, Host.site_id == Site.id)
-        .join(Category, HostCategory.category_id == Category.id)
-        .join(HostCategoryUrl, HostCategoryUrl.host_category_id == HostCategory.id)
-        .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
-        .where(HostCategory.id.in_(host_categories), _public_url(MIRROR_SCHEMES))
-    ).all()
+def _mirrors(session: Session) -> tuple[Mirror, ...]:
     found: dict[int, list[Any]] = {}
+    rows = session.execute(_visible()).all()
     for row in sorted(rows, key=lambda row: (row.category, preference(row.url), row.url)):
         found.setdefault(row.id, []).append(row)
-    return found
+    return tuple(_mirror(found[id_]) for id_ in sorted(found))
 
 
 def _mirror(rows: Sequence[Any]) -> Mirror:
     first = rows[0]
     return Mirror(
+        id=first.id,
         name=first.name,
         site=first.site,
         site_url=first.org_url,
         country=first.country,
         bandwidth_mbps=first.bandwidth_mbps,
         comment=first.comment,
-        categories=tuple(_category(list(group)) for _, group in groupby(rows, key=lambda row: row.category)),
+        has_ipv4=first.has_ipv4,
+        has_ipv6=first.has_ipv6,
+        categories=tuple(_category(list(group)) for _, group in groupby(rows, key=lambda row: row.category_id)),
     )
 
 
 def _category(rows: Sequence[Any]) -> MirrorCategory:
     first = rows[0]
     return MirrorCategory(
+        id=first.category_id,
+        product_id=first.product_id,
         name=first.category,
         urls=tuple(row.url for row in rows),
         always_up_to_date=first.always_up_to_date,
@@ -362,12 +399,20 @@ def _category(rows: Sequence[Any]) -> MirrorCategory:
     )
 
 
-def _count_countries(codes: Iterable[str], names: dict[str, str]) -> tuple[CountryCount, ...]:
-    counts: dict[str, int] = {}
-    for code in filter(None, codes):
-        counts[code] = counts.get(code, 0) + 1
-    found = (CountryCount(code, names.get(code, code), number) for code, number in counts.items())
-    return tuple(sorted(found, key=lambda country: _alphabetical(country.name)))
+def _narrowed(mirror: Mirror, filters: MirrorFilters, carried: set[int] | None) -> Mirror | None:
+    """The mirror with those of its categories that match; None: it does not."""
+    if filters.country not in ("", mirror.country) or (filters.ipv6 and not mirror.has_ipv6):
+        return None
+    product, scheme = filters.content.product, f"{filters.protocol}://"
+    categories = tuple(
+        category
+        for category in mirror.categories
+        if (product is None or category.product_id == product.id)
+        and (carried is None or category.id in carried)
+        and category.percent >= filters.percent
+        and (not filters.protocol or any(url.startswith(scheme) for url in category.urls))
+    )
+    return replace(mirror, categories=categories) if categories else None
 
 
 def _matrix_product(
@@ -402,6 +447,7 @@ def _version_order(version: Version) -> tuple[int, bool, tuple[int, ...], str]:
     return version.sort_order, numeric, (*parts, 1), version.name
 
 
+@lru_cache(maxsize=4096)
 def _alphabetical(name: str) -> str:
     """Åland stands at A."""
     plain = unicodedata.normalize("NFKD", name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from mm_frontend.app import create_app
 from mm_lib.database import transaction
 from mm_lib.model.content import Product, Repository
-from tests.frontend.world import headline, text
+from tests.frontend.world import headline, settings, text
 
 
 def test_start_page_of_an_empty_registry_says_what_comes_first(client: FlaskClient) -> None:
@@ -30,9 +31,8 @@ def test_matrix_hides_products_that_are_not_public(client: FlaskClient, session:
 
 
 @pytest.mark.usefixtures("registry")
-def test_the_example_asks_for_a_repository_that_is_switched_on(app: Flask, session: Session) -> None:
-    settings = app.config["FRONTEND_SETTINGS"].model_copy(update={"redirector_url": "https://mirrors.example.org/"})
-    app.config["FRONTEND_SETTINGS"] = settings
+def test_the_example_asks_for_a_repository_that_is_switched_on(engine: Engine, session: Session) -> None:
+    app = create_app(settings(redirector_url="https://mirrors.example.org/"), engine)
     assert "https://mirrors.example.org/metalink?repo=epel-7&arch=x86_64" in text(app.test_client().get("/"))
     with transaction(session):
         session.query(Repository).update({"enabled": False})

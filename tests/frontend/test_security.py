@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -13,12 +11,7 @@ from mm_frontend.app import create_app
 from mm_frontend.guards import client_network
 from mm_frontend.wsgi import build
 from mm_lib.settings import Settings, SettingsError
-from tests.frontend.world import SETTINGS, sign_in
-
-
-def settings(**changes: Any) -> Settings:
-    """The tests' settings with other values for the front end."""
-    return SETTINGS.model_copy(update={"frontend": SETTINGS.frontend.model_copy(update=changes)})
+from tests.frontend.world import settings, sign_in
 
 
 @pytest.mark.parametrize("path", ["/", "/mirrors", "/login", "/no/such/page", "/robots.txt"])
@@ -34,7 +27,6 @@ def test_every_page_carries_the_strict_headers(client: FlaskClient, path: str) -
     assert headers["Referrer-Policy"] == "same-origin"
     assert "camera=()" in headers["Permissions-Policy"]
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
-    assert headers["Cache-Control"] == "private, no-cache"
 
 
 @pytest.mark.parametrize("path", ["/", "/mirrors", "/login", "/account"])

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
+from typing import Any
 
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event
@@ -29,9 +30,17 @@ SETTINGS = Settings.model_validate(
             "page_size": 20,
             "site_name": "Test Mirrors",
             "contact": "help@example.org",
+            "cache_seconds": 0,
         }
     }
 )
+
+
+def settings(**changes: Any) -> Settings:
+    """The tests' settings with other values for the front end."""
+    return SETTINGS.model_copy(update={"frontend": SETTINGS.frontend.model_copy(update=changes)})
+
+
 HIDDEN = 5  # of the 29 extra hosts: one for each reason why a host is not public
 
 

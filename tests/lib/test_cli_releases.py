@@ -503,5 +503,5 @@ def test_versions_are_shown_with_names_first_and_numbers_downwards_and_hidden_on
         shown = dict.fromkeys(("25", "27", "development", "26"), True) | {"28": False}
         session.add_all(Version(product=product, name=name, display=display) for name, display in shown.items())
         session.flush()
-        row = next(row for row in mirrors.matrix(session).products if row.name == "Shown")
+        row = next(row for row in mirrors.read_registry(session).matrix().products if row.name == "Shown")
         assert [version.version.name for version in row.versions] == ["development", "27", "26", "25"]

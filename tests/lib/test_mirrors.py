@@ -12,12 +12,12 @@ from mm_lib.model.base import State
 from mm_lib.model.content import Category, Product, Version
 from mm_lib.model.hosts import Host, HostCategoryUrl
 from mm_lib.model.state import Health
-from mm_lib.services.mirrors import Content, MirrorFilters, MirrorPage, catalogue, matrix, public_mirrors
+from mm_lib.services.mirrors import Content, MirrorFilters, MirrorPage, catalogue, read_registry
 from tests import factories
 
 
 def page(session: Session, number: int = 1, size: int = 100, **filters: Any) -> MirrorPage:
-    return public_mirrors(session, MirrorFilters(**filters), number, size)
+    return read_registry(session).page(MirrorFilters(**filters), number, size)
 
 
 def names(found: MirrorPage) -> list[str]:
@@ -83,7 +83,7 @@ def test_categories_that_are_not_for_everybody_do_not_count(
         setattr(linux, name, value)
     session.flush()
     assert page(session).total == 0
-    assert matrix(session).mirrors == 0
+    assert read_registry(session).matrix().mirrors == 0
 
 
 def test_a_mirror_shows_only_its_public_addresses_the_best_protocol_first(
@@ -156,7 +156,7 @@ def test_the_matrix_counts_each_mirror_once_per_cell(
     mirror("b")
     for prefix in ("fedora-44", "updates-44"):
         factories.repository(session, factories.directory(session, linux, prefix), prefix)
-    found = matrix(session)
+    found = read_registry(session).matrix()
     assert (found.mirrors, found.organisations, found.countries) == (2, 2, 1)
     cell = found.products[0].versions[0].cells[0]
     assert cell is not None
