@@ -299,7 +299,7 @@ class LoginSettings(Section):
         False, description="people make such accounts themselves; needs mail.server and frontend.public_url"
     )
     admin_code: bool = Field(
-        False, description="administrators and auditors with such an account have their rights only with a one-time code"
+        False, description="administrators and auditors with such an account need a one-time code for their rights"
     )
     idle_hours: float = Field(2.0, gt=0, description="a sign-in that is not used for so long ends")
     link_hours: float = Field(2.0, gt=0, le=72, description="links in mails (new account, new password) work so long")
