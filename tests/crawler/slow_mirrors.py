@@ -51,7 +51,7 @@ class Mirrors:
 
     def wait_until_held(self) -> None:
         """Until somebody asks the one that does not answer."""
-        assert self._reached.wait(20)
+        assert self._reached.wait(60)
 
     def _answer(self, asked: Asked, connection: socket.socket) -> bool:
         host, _, path = asked.path.removeprefix("/").partition("/")
@@ -61,7 +61,7 @@ class Mirrors:
         try:
             if host == "blocked":
                 self._reached.set()
-                self._free.wait(30)
+                self._free.wait(120)
             time.sleep(0.01)
             return self._send(asked, path.partition("/")[2], connection)
         finally:
@@ -89,8 +89,8 @@ def fill(session: Session, url: str) -> None:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Look again and again, for half a minute at most."""
-    until = time.monotonic() + 30
+    """Look again and again, for a minute and a half at most."""
+    until = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -47,6 +47,7 @@ def session(postgres: Postgres, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatc
     for key, value in {
         "DATABASE__URL": url,
         "CRAWLER__TRIES": "1",
+        "CRAWLER__REQUEST_TIMEOUT": "120",
         "CRAWLER__CONNECTIONS_PER_HOST": "1",
         "CRAWLER__WORKER_HEARTBEAT": "0.2",
         "CRAWLER__WORKER_STALLED": "1.5",
@@ -140,7 +141,7 @@ def test_no_host_is_lost_or_crawled_twice_at_once_when_a_worker_is_killed(sessio
             mirrors.release()
             wait_for(lambda: states(session) == {"succeeded": 8})
             second.terminate()
-            assert second.wait(20) == 0
+            assert second.wait(60) == 0
             assert second.stderr
             assert "the worker of job 1 is gone; the job is put back" in second.stderr.read()
     assert crawled(session) == dict.fromkeys(range(1, 9), 1)
@@ -156,7 +157,7 @@ def test_a_worker_that_has_to_end_puts_back_what_it_did_not_finish(session: Sess
             ("running", "blocked", "Fedora EPEL")
         ]
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert states(session) == {"todo": 1}
     mirrors.release()
     drain()
@@ -166,14 +167,14 @@ def test_a_worker_that_has_to_end_puts_back_what_it_did_not_finish(session: Sess
 def test_a_host_that_another_program_is_asking_is_left_for_later(session: Session, mirrors: Mirrors) -> None:
     mirrors.hold()
     command = [*PROGRAM, "mirrors", "--host", "blocked", "--category", "Fedora Linux"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as operator:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as operator:
         mirrors.wait_until_held()
         run("enqueue", "--host", "blocked", "--category", "Fedora EPEL")
         drain()
         (job,) = listed()
         assert (job["state"], job["not_before"] is not None) == ("waiting", True)
         mirrors.release()
-        assert operator.wait(20) == 0
+        assert operator.wait(60) == 0
     assert mirrors.most["blocked"] == 1
 
 

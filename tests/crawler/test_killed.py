@@ -28,6 +28,7 @@ def mirrors(session: Session, monkeypatch: pytest.MonkeyPatch, database_url: str
     """Four mirrors in the database, of which one can be held."""
     monkeypatch.setenv("MM_DATABASE__URL", database_url)
     monkeypatch.setenv("MM_CRAWLER__TRIES", "1")
+    monkeypatch.setenv("MM_CRAWLER__REQUEST_TIMEOUT", "120")
     monkeypatch.setenv("MM_CRAWLER__CONNECTIONS_PER_HOST", "1")
     with Mirrors() as mirrors:
         with transaction(session):
