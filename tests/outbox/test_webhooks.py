@@ -170,5 +170,5 @@ def test_a_webhook_is_refused_that_exists_or_cannot_be(world: World) -> None:
     for url, error in (("https://example.org/hook", AlreadyExists), ("ftp://example.org/", InvalidValue)):
         with pytest.raises(error):
             webhooks.add_webhook(world.session, url)
-    with pytest.raises(InvalidValue, match="no 'host.eaten'"):
+    with pytest.raises(InvalidValue, match=r"no 'host\.eaten'"):
         webhooks.add_webhook(world.session, "https://example.org/", kinds=["host.eaten"])
