@@ -47,6 +47,7 @@ class RunLogs:
         self._run_id = run_id
         self._started_at = started_at
         self._open: dict[int, HostLog] = {}
+        self._complained = False
 
     def name(self, host_id: int) -> str:
         """The name of the mirror's log; empty when there is none."""
@@ -82,7 +83,9 @@ class RunLogs:
             prune(folder, tier, self._limits.logs, keep=name)
             log = HostLog(folder / name, self._limits.bytes)
         except OSError as error:
-            logger.warning("no log of %s is written: %s", host, error)
+            if not self._complained:  # it will be the same for all of them
+                logger.warning("no log of %s is written (crawler.log_directory): %s", host, error)
+            self._complained = True
             return None
         log.note("begin", host=host, host_id=host_id, site=site, run=self._run_id, tier=tier)
         self._open[host_id] = log
