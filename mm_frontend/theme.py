@@ -10,6 +10,7 @@ from typing import Any
 
 from babel.dates import format_datetime, format_timedelta
 from babel.numbers import format_decimal, format_percent
+from babel.units import format_unit
 from flask import Flask, url_for
 from flask_babel import gettext
 
@@ -41,6 +42,7 @@ def register(app: Flask, configured: Settings) -> None:
     )
     app.jinja_env.filters.update(
         bandwidth=bandwidth,
+        duration=duration,
         number=number,
         country=lambda code: country_names(language.current()).get(code, code),
         freshness=freshness,
@@ -85,6 +87,12 @@ def number(value: float) -> str:
 def bandwidth(mbps: int) -> str:
     """10000 -> "10 Gbit/s"."""
     return f"{number(mbps / 1000)} Gbit/s" if mbps >= 1000 else f"{number(mbps)} Mbit/s"
+
+
+def duration(minutes: float) -> str:
+    """90 -> "90 minutes", 120 -> "2 hours"."""
+    value, unit = (minutes / 60, "hour") if minutes % 60 == 0 else (minutes, "minute")
+    return str(format_unit(value, f"duration-{unit}", locale=language.current()))
 
 
 def freshness(category: MirrorCategory) -> str:
