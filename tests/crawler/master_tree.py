@@ -14,7 +14,7 @@ from mm_lib.cli.common import Program
 from mm_lib.database import make_sessions, transaction
 from mm_lib.model.content import Arch, Category, Product
 from mm_lib.services.rules import load_rules
-from mm_lib.settings import Settings
+from mm_lib.settings import DatabaseSettings, Settings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,7 +82,7 @@ def make_program(engine: Engine) -> Program:
     """What commands work with, on the test's database."""
     program = Program(None)
     program.engine = engine
-    program.settings = Settings()
+    program.settings = Settings(database=DatabaseSettings(url=engine.url.render_as_string(hide_password=False)))
     return program
 
 
