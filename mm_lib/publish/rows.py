@@ -234,9 +234,14 @@ _RETURNS = (
     .where(HealthChange.at > _OUTAGES.c.at, HealthChange.health.in_((Health.ACTIVE, Health.PROBATION)))
     .group_by(HealthChange.host_category_id)
 )
+_NOT_CRAWLED = HostCategory.always_up_to_date | Host.private | Site.private  # what was once found there says nothing
 _URLS = (  # those that lead somewhere; no client that we know of speaks FTPS
     select(HostCategoryUrl.host_category_id, HostCategoryUrl.url)
-    .where(HostCategoryUrl.private.is_(False), HostCategoryUrl.problem == "", HostCategoryUrl.url.not_like("ftps:%"))
+    .join(HostCategory, HostCategory.id == HostCategoryUrl.host_category_id)
+    .join(Host, Host.id == HostCategory.host_id)
+    .join(Site, Site.id == Host.site_id)
+    .where(HostCategoryUrl.private.is_(False), HostCategoryUrl.url.not_like("ftps:%"))
+    .where((HostCategoryUrl.problem == "") | _NOT_CRAWLED)
     .order_by(HostCategoryUrl.id)
 )
 # Nothing but what the index on the paths holds: SQLite then leaves the much larger table alone.

@@ -118,6 +118,16 @@ def test_an_address_that_led_nowhere_when_last_tried_is_not_handed_out(session: 
     assert b"dead" not in codec.encode(built(session))
 
 
+def test_what_was_once_found_at_an_address_that_is_not_crawled_says_nothing(session: Session) -> None:
+    category = make.category(session)
+    directory = make.directory(session, category, "a")
+    cdn = make.carries(session, make.host(session, "cdn"), category, [directory], always=True)
+    private = make.carries(session, make.host(session, "m", private=True), category, [directory])
+    cdn.urls[0].problem = private.urls[0].problem = "connection refused"
+    session.flush()
+    assert sorted(host.name for host in built(session).hosts) == ["cdn", "m"]
+
+
 def test_ftps_is_for_the_crawler_alone(session: Session) -> None:
     category = make.category(session)
     directory = make.directory(session, category, "a")
