@@ -9,9 +9,9 @@ class Notes(Protocol):
     """Hears of each decision, in the order in which they are made.
 
     Events and their fields (all values are strings or numbers, as a person reads them):
-    `asked` (method, url), `answered` (url, found), `judged` (path, verdict, url, expected, found: a directory),
-    `protocol` (url, reason: from here on this URL is asked), `failed` (url, reason: the next one is tried),
-    `listed` (url, entries, directories), `stopped` (reason), `redirected` (url, to), `certificate` (host, ends_at).
+    `asked` (method, url), `answered` (url, found), `judged` (directory: its id, verdict, url, expected, found),
+    `protocol` (url, reason: from here on this URL is asked, in this way), `failed` (reason, and mostly url: the next is tried),
+    `listed` (url, entries, directories), `stopped` (reason), `redirected` (url, to).
     """
 
     def note(self, event: str, **fields: object) -> None:
