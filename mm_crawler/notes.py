@@ -10,8 +10,8 @@ class Notes(Protocol):
 
     Events and their fields (all values are strings or numbers, as a person reads them):
     `asked` (method, url), `answered` (url, found), `judged` (directory: its id, verdict, url, expected, found),
-    `protocol` (url, reason: from here on this URL is asked, in this way), `failed` (reason, and mostly url: the next is tried),
-    `listed` (url, entries, directories), `stopped` (reason), `redirected` (url, to).
+    `protocol` (url, reason: from here on this URL is asked, in this way), `failed` (reason,
+    mostly url: the next is tried), `listed` (url, entries, directories), `stopped` (reason), `redirected` (url, to).
     """
 
     def note(self, event: str, **fields: object) -> None:
