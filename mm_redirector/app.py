@@ -91,10 +91,9 @@ class Application:
         # What was made of the same question before: for a repository the same few are asked again and again.
         plan: Plan | Refusal | None = None if isinstance(index, Refusal) else index.plans.get(key)
         if plan is None:
-            path = query.path_of(environ)
-            if query.kind_of(path) is None and (found := self._service(path, environ)):
-                return found
             plan = self._make_plan(environ, index, key)
+            if isinstance(plan, Refusal) and plan.reason is Reason.NOT_SERVED and (found := self._service(environ)):
+                return found
         decision = self._decide(plan, index, environ, self._draw)
         now = self._clock()
         if isinstance(decision, Refusal):
@@ -182,8 +181,9 @@ class Application:
             done.cache.hosts[first[0]].name if done and first else "",
         )
 
-    def _service(self, path: str, environ: Mapping[str, Any]) -> Response | None:
+    def _service(self, environ: Mapping[str, Any]) -> Response | None:
         """Answers for those who run it."""
+        path = query.path_of(environ)
         if path.endswith("/healthz/live"):
             return render.text("live\n")
         if path.endswith("/healthz/ready"):

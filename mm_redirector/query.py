@@ -79,26 +79,26 @@ class Choice(NamedTuple):
 
 
 class MirrorQuery(NamedTuple):
-    """One request, understood."""
+    """One request, understood. What is not said is as here."""
 
     kind: Kind
     form: Form
-    repo: str | None  # as the client wrote it
-    arch: str | None  # after the source rule
-    version: str | None
-    path: str | None  # wins over repo and arch
-    countries: tuple[str, ...]  # as typed, sorted, each once
-    avoided: tuple[str, ...]  # countries whose hosts are not wanted, in capitals
-    locations: tuple[str, ...]  # groups of hosts that are wanted first
-    ip: str | None  # the address that the client chose to be judged by, not checked yet
-    networks: bool  # netblocks and ASN count
-    choice: Choice
-    protocol: str | None  # as typed
-    ipv4: bool  # only hosts with IPv4
-    ipv6: bool
-    stable: bool  # the same order for the same network
-    show_time: bool
-    base: str  # what stands before the last part of the request's own path, as WSGI hands it over
+    repo: str | None = None  # as the client wrote it
+    arch: str | None = None  # after the source rule
+    version: str | None = None
+    path: str | None = None  # wins over repo and arch
+    countries: tuple[str, ...] = ()  # as typed, sorted, each once
+    avoided: tuple[str, ...] = ()  # countries whose hosts are not wanted, in capitals
+    locations: tuple[str, ...] = ()  # groups of hosts that are wanted first
+    ip: str | None = None  # the address that the client chose to be judged by, not checked yet
+    networks: bool = True  # netblocks and ASN count
+    choice: Choice = Choice(None, None)
+    protocol: str | None = None  # as typed
+    ipv4: bool = False  # only hosts with IPv4
+    ipv6: bool = False
+    stable: bool = False  # the same order for the same network
+    show_time: bool = False
+    base: str = ""  # what stands before the last part of the request's own path, as WSGI hands it over
     origin: str = ""  # of a redirect: what stands before that path, http://host:port; empty if it is not known
 
 
@@ -160,6 +160,8 @@ def query_of(
         return Refusal(Reason.BAD_VALUE, f"format= is not one of {names}")
     if form in (Form.METALINK, Form.META4) and kind is Kind.MIRRORLIST:
         kind = Kind.METALINK
+    if parameters.keys() <= _OF_PATHS:  # most of those that ask for a path: nothing else is said
+        return MirrorQuery(kind, form, path=parameters["path"], choice=_UNASKED[form], stable=policy.stable, base=base)
     return _query(kind, form, parameters, base, policy)
 
 
@@ -167,6 +169,7 @@ _KNOWN = frozenset({
     "repo", "arch", "version", "path", "country", "cc", "avoid_country", "location", "ip", "netblock", "protocol",
     "redirect", "time", "format", "ipv4", "ipv6", "stable", "seed",
 })  # fmt: skip
+_OF_PATHS = {"path", "format"}
 _FORMATS = {form.value: form for form in (Form.LIST, Form.METALINK, Form.META4, Form.JSON, Form.APT)}
 _FORMS = {Kind.MIRRORLIST: Form.LIST, Kind.METALINK: Form.METALINK, Kind.REDIRECT: Form.REDIRECT}
 

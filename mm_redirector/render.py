@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
@@ -144,18 +144,19 @@ def _redirect(selection: Selection, query: MirrorQuery) -> Response:
     return _response(HTTPStatus.FOUND, TEXT, b"", headers)
 
 
-def _links(selection: Selection, query: MirrorQuery, rest: str) -> Iterator[tuple[str, str]]:
+def _links(selection: Selection, query: MirrorQuery, rest: str) -> list[tuple[str, str]]:
     """Where else the file is (RFC 6249), best first, and the metalink that describes it."""
     target, view, hosts = selection.target, selection.view, selection.hosts[:MAX_LINKS]
     parts = zip(map(view.links.__getitem__, hosts), repeat(rest), _RANKS, map(view.places.__getitem__, hosts))
-    yield from zip(repeat("Link"), map("".join, parts))
+    found = list(zip(repeat("Link"), map("".join, parts)))
     if target.details:
         path = quote(f"{target.path}/{target.file}" if target.path else str(target.file), safe="/", errors="replace")
         # With two slashes at its start the client's own path would be the name of another server.
         base = quote(query.base.lstrip("/"), safe=_PATH_CHARACTERS, encoding="latin-1", errors="replace")
         # With the host where it is known: wget2 takes a reference without one for the name of a host.
         address = f"{query.origin}{'/' if base else ''}{base}/metalink?path={path}&format=meta4"
-        yield "Link", f'<{address}>; rel=describedby; type="{METALINK4_TYPE}"'
+        found.append(("Link", f'<{address}>; rel=describedby; type="{METALINK4_TYPE}"'))
+    return found
 
 
 @lru_cache(maxsize=4096)
