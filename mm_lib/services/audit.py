@@ -34,6 +34,7 @@ from mm_lib.model.hosts import (
 )
 from mm_lib.model.outbox import Webhook
 from mm_lib.model.sites import Site, SiteMember, SitePassword, SiteUpstream
+from mm_lib.services import registry_events
 
 _ACTOR = "audit actor"  # in Session.info
 _TIMES = frozenset({"created_at", "updated_at", "last_login_at"})  # they say nothing that is worth an event
@@ -84,6 +85,7 @@ RECORDED: Mapping[type[Base], str] = {
 def sign(session: Session, actor: Actor) -> None:
     """From now on what the session changes is recorded as this actor's doing."""
     session.info[_ACTOR] = actor
+    registry_events.watch(session, actor.name)
 
 
 @contextmanager

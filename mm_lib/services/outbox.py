@@ -1,7 +1,7 @@
 """Events: written in the transaction of the change that they tell of, delivered by mm_lib.outbox after the commit.
 
-Whoever changes a host or site calls host_changed() or site_changed(); whoever finds something out calls emit(). Nothing
-is sent here: a mail server, webhook or broker that is down costs neither a page nor a crawl.
+What people change in the registry becomes an event by itself (registry_events); whoever finds something out calls
+emit(). Nothing is sent here: a mail server, webhook or broker that is down costs neither a page nor a crawl.
 """
 
 from __future__ import annotations
@@ -69,8 +69,10 @@ def emit(
 
 
 def host_changed(session: Session, kind: Kind, host: Host, agent: str) -> None:
-    """Tell that somebody added, updated or is about to delete a host; call it before the row is gone."""
-    session.flush()
+    """Tell that somebody added, updated or is about to delete a host; call it before the row is gone.
+
+    mm_lib.services.registry_events does so by itself in sessions that are signed.
+    """
     gone = kind is Kind.HOST_DELETED
     payload = {"agent": agent, "host": host_body(host), "site": site_body(session, host.site)}
     emit(session, kind, payload, site_id=host.site_id, host_id=None if gone else host.id)
@@ -78,7 +80,6 @@ def host_changed(session: Session, kind: Kind, host: Host, agent: str) -> None:
 
 def site_changed(session: Session, kind: Kind, site: Site, agent: str) -> None:
     """Tell that somebody added, updated or is about to delete a site; call it before the row is gone."""
-    session.flush()
     gone = kind is Kind.SITE_DELETED
     emit(session, kind, {"agent": agent, "site": site_body(session, site)}, site_id=None if gone else site.id)
 

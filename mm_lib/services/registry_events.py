@@ -1,0 +1,86 @@
+"""Every change of a host or site becomes an event: one per host or site and transaction, whatever rows it took.
+
+A session that is watched (audit.sign() does it) notes which hosts and sites its flushes touch, and writes the events
+before it commits. What machines find out is not watched: a crawl writes its own events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
+from mm_lib.model.outbox import Webhook
+from mm_lib.model.sites import Site, SitePassword
+from mm_lib.services import outbox
+from mm_lib.services.outbox import Kind
+
+_AGENT, _TOUCHED = "registry events: agent", "registry events: touched"  # in Session.info
+_NOT_TOLD = (SitePassword, Webhook)  # what they are is nobody's business
+_Touched = dict[tuple[type[Host | Site], int], Kind]
+
+
+def watch(session: Session, agent: str) -> None:
+    """From now on tell what the session changes as this agent's doing."""
+    session.info[_AGENT] = agent
+
+
+@event.listens_for(Session, "before_flush")
+def _tell_deleted(session: Session, _context: object, _instances: object) -> None:
+    """While the rows are still there to be described. Hosts that go with their site need no event of their own."""
+    if _AGENT not in session.info:
+        return
+    sites = [row for row in session.deleted if isinstance(row, Site)]
+    for site in sites:
+        outbox.site_changed(session, Kind.SITE_DELETED, site, session.info[_AGENT])
+    for host in [row for row in session.deleted if isinstance(row, Host) and row.site not in sites]:
+        outbox.host_changed(session, Kind.HOST_DELETED, host, session.info[_AGENT])
+
+
+@event.listens_for(Session, "after_flush")
+def _note(session: Session, _context: object) -> None:
+    if _AGENT not in session.info:
+        return
+    touched: _Touched = session.info.setdefault(_TOUCHED, {})
+    for row in session.new:
+        if isinstance(row, Host | Site):
+            touched[type(row), row.id] = Kind.HOST_ADDED if isinstance(row, Host) else Kind.SITE_ADDED
+    changed = [row for row in session.dirty if session.is_modified(row)]
+    for owner in _owners(session, [*session.new, *changed, *session.deleted]):
+        touched.setdefault(owner, Kind.HOST_UPDATED if owner[0] is Host else Kind.SITE_UPDATED)
+    for row in session.deleted:
+        if isinstance(row, Host | Site):
+            touched.pop((type(row), row.id), None)
+
+
+def _owners(session: Session, rows: Iterable[object]) -> Iterable[tuple[type[Host | Site], int]]:
+    """The host or site that each row is a part of."""
+    for row in rows:
+        carried = session.get(HostCategory, row.host_category_id) if isinstance(row, HostCategoryUrl) else row
+        if isinstance(row, Host | Site):
+            yield type(row), row.id
+        elif (host_id := getattr(carried, "host_id", None)) is not None:
+            yield Host, host_id
+        elif (site_id := getattr(row, "site_id", None)) is not None and not isinstance(row, _NOT_TOLD):
+            yield Site, site_id
+
+
+@event.listens_for(Session, "before_commit")
+def _tell(session: Session) -> None:
+    if _AGENT not in session.info:
+        return
+    session.flush()
+    touched: _Touched = session.info.pop(_TOUCHED, {})
+    for (table, id_), kind in touched.items():
+        row = session.get(table, id_)
+        if isinstance(row, Host):
+            outbox.host_changed(session, kind, row, session.info[_AGENT])
+        elif isinstance(row, Site):
+            outbox.site_changed(session, kind, row, session.info[_AGENT])
+
+
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop(_TOUCHED, None)
