@@ -61,6 +61,7 @@ ABSENCES = {
     "owner-disabled": "its owner switched it off",
     "admin-disabled": "an administrator switched it off",
     "auto-disabled": "it was switched off after it could not be reached for long",
+    "maintenance": "its owner works on it",
     "quarantined": "it could not be reached at the last crawl",
     "no-url": "it has no public URL for the category",
     "embargoed": "it stands in a country whose mirrors are not used",

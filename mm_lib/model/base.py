@@ -7,7 +7,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from sqlalchemy import CheckConstraint, DateTime, Dialect, Enum, ForeignKey, MetaData, String, TypeDecorator, func
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    TypeDecorator,
+    func,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # Names for every constraint, so that a migration can drop what it made on any database.
@@ -74,6 +86,12 @@ def country_check(column: str) -> CheckConstraint:
     return CheckConstraint(f"length({column}) = 2 AND upper({column}) = {column}", name=f"{column}_is_code")
 
 
+def unique_while_kept(table: str, *columns: str) -> Index:
+    """Unique among the rows that are not deleted: what was deleted does not keep its name from others."""
+    kept = text("deleted_at IS NULL")
+    return Index(f"uq_{table}_{'_'.join(columns)}", *columns, unique=True, sqlite_where=kept, postgresql_where=kept)
+
+
 def not_blank(column: str) -> CheckConstraint:
     """A name that is not empty and has no blanks around it."""
     return CheckConstraint(f"trim({column}) <> '' AND trim({column}) = {column}", name=f"{column}_not_blank")
@@ -127,6 +145,13 @@ def state_explained() -> CheckConstraint:
     return CheckConstraint(
         "state = 'active' OR (trim(state_reason) <> '' AND trim(state_by) <> '')", name="state_explained"
     )
+
+
+class DeletedMixin:
+    """Kept for a while after it was deleted, so that this can be undone; mm_lib.model.hiding keeps it out of sight."""
+
+    deleted_at: Mapped[datetime | None] = mapped_column(index=True)
+    deleted_by: Mapped[str] = mapped_column(default="")
 
 
 class TimesMixin:

@@ -12,6 +12,7 @@ from mm_lib.model.base import (
     Base,
     Country,
     Created,
+    DeletedMixin,
     Id,
     Name,
     StateMixin,
@@ -22,17 +23,18 @@ from mm_lib.model.base import (
     parent,
     state_explained,
     text_enum,
+    unique_while_kept,
 )
 from mm_lib.model.content import Category
 from mm_lib.model.sites import Site
 
 
-class Host(StateMixin, TimesMixin, Base):
+class Host(StateMixin, TimesMixin, DeletedMixin, Base):
     """One mirror server of a site."""
 
     __tablename__ = "host"
     __table_args__ = (
-        UniqueConstraint("site_id", "name"),
+        unique_while_kept("host", "site_id", "name"),
         not_blank("name"),
         state_explained(),
         country_check("country"),
@@ -162,6 +164,21 @@ class HostLocation(Base):
 
     location_id: Mapped[int] = mapped_column(ForeignKey("location.id", ondelete="CASCADE"), primary_key=True)
     host_id: Mapped[int] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class Maintenance(Base):
+    """The host is taken out of the answers between two moments, announced by its owner."""
+
+    __tablename__ = "maintenance"
+    __table_args__ = (CheckConstraint("starts_at < ends_at", name="starts_before_it_ends"),)
+
+    id: Mapped[Id]
+    host_id: Mapped[int] = parent("host")
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+    reason: Mapped[str] = mapped_column(default="", doc="for the members of the site")
+    announced_by: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[Created]
 
 
 class DirectoryHost(Base):

@@ -6,13 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from mm_lib.model.accounts import User
 from mm_lib.model.base import (
     Base,
     Created,
+    DeletedMixin,
     Id,
     Name,
     StateMixin,
@@ -20,8 +21,10 @@ from mm_lib.model.base import (
     argon2id,
     not_blank,
     parent,
+    sha256,
     state_explained,
     text_enum,
+    unique_while_kept,
     web_address,
 )
 
@@ -29,14 +32,19 @@ if TYPE_CHECKING:
     from mm_lib.model.hosts import Host
 
 
-class Site(StateMixin, TimesMixin, Base):
+class Site(StateMixin, TimesMixin, DeletedMixin, Base):
     """An organisation that runs mirrors."""
 
     __tablename__ = "site"
-    __table_args__ = (not_blank("name"), web_address("org_url"), state_explained())
+    __table_args__ = (
+        unique_while_kept("site", "name"),
+        not_blank("name"),
+        web_address("org_url"),
+        state_explained(),
+    )
 
     id: Mapped[Id]
-    name: Mapped[Name] = mapped_column(unique=True)
+    name: Mapped[Name]
     org_url: Mapped[str] = mapped_column(default="")
     private: Mapped[bool] = mapped_column(default=False, doc="none of its hosts is shown or served to the public")
     all_sites_can_pull: Mapped[bool] = mapped_column(default=False)
@@ -70,6 +78,37 @@ class SiteMember(Base):
     created_at: Mapped[Created]
 
     site: Mapped[Site] = relationship(back_populates="members")
+    user: Mapped[User] = relationship()
+
+
+class SiteInvitation(Base):
+    """Whoever gets the mail may become a member, until it expires. Using it removes it."""
+
+    __tablename__ = "site_invitation"
+    __table_args__ = (sha256("token_hash"), not_blank("email"), UniqueConstraint("site_id", "email"))
+
+    id: Mapped[Id]
+    site_id: Mapped[int] = parent("site")
+    email: Mapped[Name]
+    role: Mapped[MemberRole] = mapped_column(text_enum(MemberRole, "role"), default=MemberRole.ADMIN)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True, doc="SHA-256, hexadecimal")
+    invited_by: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[Created]
+    expires_at: Mapped[datetime]
+
+
+class SiteJoinRequest(Base):
+    """A user would like to become a member; an owner or admin of the site says yes or no."""
+
+    __tablename__ = "site_join_request"
+    __table_args__ = (UniqueConstraint("site_id", "user_id"),)
+
+    id: Mapped[Id]
+    site_id: Mapped[int] = parent("site")
+    user_id: Mapped[int] = parent("user_account")
+    message: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[Created]
+
     user: Mapped[User] = relationship()
 
 

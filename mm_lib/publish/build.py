@@ -56,6 +56,7 @@ class Registry:
     urls: dict[int, tuple[str, ...]]  # host category -> its public URLs
     numbers: dict[int, int]  # host id -> its number in the cache
     carried: dict[int, list[CarriedRow]]  # category -> who carries it, also those that are not served
+    resting: frozenset[int]  # hosts that are under maintenance
 
     def reason(self, row: CarriedRow) -> str:
         """Why a host is not in the cache for a category: one of ABSENCES, "" if it is."""
@@ -64,6 +65,8 @@ class Registry:
             return "site-disabled"
         if host.state is not State.ACTIVE:
             return host.state.value
+        if row.host_id in self.resting:
+            return "maintenance"
         # A host that could not be reached leaves the cache at once; its bitmap waits for its return.
         if row.health is Health.QUARANTINED and not row.always_up_to_date:
             return "quarantined"
@@ -105,7 +108,8 @@ def _registry(rows: Rows, now: int, settings: WeightsSettings) -> Registry:
     for row in rows.carried:
         carried[row.category_id].append(row)
     hosts = {row.id: row for row in rows.hosts}
-    registry = Registry(rows, now, settings, hosts, _public_urls(rows.urls), {}, carried)
+    resting = frozenset(row.host_id for row in rows.maintenance if row.starts_at <= now < row.ends_at)
+    registry = Registry(rows, now, settings, hosts, _public_urls(rows.urls), {}, carried, resting)
     served = {row.host_id for row in rows.carried if not registry.reason(row)}
     for host in sorted((hosts[id_] for id_ in served), key=lambda host: _place(host, rows.continents)):
         registry.numbers[host.id] = len(registry.numbers)

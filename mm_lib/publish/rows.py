@@ -23,6 +23,7 @@ from mm_lib.model.hosts import (
     HostLocation,
     HostNetblock,
     Location,
+    Maintenance,
 )
 from mm_lib.model.sites import Site
 from mm_lib.model.state import Health, HealthChange, HostCategoryHealth, HostCategoryState
@@ -115,6 +116,14 @@ class ReservedRow(NamedTuple):
     host_id: int
 
 
+class MaintenanceRow(NamedTuple):
+    """A host's owner works on it between these Unix seconds."""
+
+    host_id: int
+    starts_at: int
+    ends_at: int
+
+
 @dataclass
 class Rows:
     """Everything that build() needs."""
@@ -136,6 +145,7 @@ class Rows:
     continents: dict[str, str] = field(default_factory=dict)
     netblock_countries: dict[str, str] = field(default_factory=dict)
     embargoed: list[str] = field(default_factory=list)
+    maintenance: list[MaintenanceRow] = field(default_factory=list)
 
 
 def read(session: Session) -> Rows:
@@ -158,6 +168,9 @@ def read(session: Session) -> Rows:
         continents=effective_continents(session),
         netblock_countries=dict(session.execute(_NETBLOCK_COUNTRIES).all()),
         embargoed=list(session.scalars(select(EmbargoedCountry.country).order_by(EmbargoedCountry.country))),
+        maintenance=[
+            MaintenanceRow(host, _latest(starts), _latest(ends)) for host, starts, ends in session.execute(_MAINTENANCE)
+        ],
     )
 
 
@@ -218,6 +231,7 @@ _CARRIED = (
         HostCategoryHealth.health,
         HostCategory.created_at,
     )
+    .join(Host, HostCategory.host_id == Host.id)  # not those that were deleted
     .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
     .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
     .order_by(HostCategory.id)
@@ -285,4 +299,5 @@ _LOCATIONS = (
     .outerjoin(HostLocation, HostLocation.location_id == Location.id)
     .order_by(Location.name)
 )
+_MAINTENANCE = select(Maintenance.host_id, Maintenance.starts_at, Maintenance.ends_at).order_by(Maintenance.id)
 _NETBLOCK_COUNTRIES = select(NetblockCountry.netblock, NetblockCountry.country)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
@@ -21,6 +22,25 @@ def clean_name(field: str, text: str) -> str:
     if not name or len(name) > 255 or not name.isprintable():
         raise InvalidValue(field, "must have 1 to 255 printable characters")
     return name
+
+
+def clean_text(field: str, text: str, most: int = 2000) -> str:
+    """Free text without blanks around it, perhaps of several lines. Raises InvalidValue."""
+    stripped = text.replace("\r\n", "\n").strip()
+    if len(stripped) > most or not stripped.replace("\n", "").replace("\t", "").isprintable():
+        raise InvalidValue(field, f"must have at most {most} printable characters")
+    return stripped
+
+
+def clean_email(field: str, text: str) -> str:
+    """An e-mail address in normal form, or nothing. Raises InvalidValue."""
+    if not text.strip():
+        return ""
+    try:
+        # Whether the domain receives mail now says little, and a check must not need the network.
+        return validate_email(text.strip(), check_deliverability=False, test_environment=True).normalized
+    except EmailNotValidError as error:
+        raise InvalidValue(field, str(error)) from None
 
 
 def find_product(session: Session, name: str) -> Product:

@@ -9,6 +9,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from mm_lib.model.base import State
+from mm_lib.model.content import Category
+from mm_lib.model.hiding import WITH_DELETED
 from mm_lib.model.hosts import (
     AsnKind,
     CountryKind,
@@ -23,12 +25,13 @@ from mm_lib.model.sites import Site
 from mm_lib.model.state import HostCategoryHealth
 from mm_lib.rules import urls
 from mm_lib.rules.netblocks import parse_netblock
-from mm_lib.services.content import clean_name, find_category
+from mm_lib.services.content import clean_email, clean_name, clean_text, find_category
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotFound
 from mm_lib.services.geography import country_code
 from mm_lib.services.sites import find_site
 
 MAX_BANDWIDTH = 1_000_000  # Mbit/s
+MAX_CONNECTIONS = 1000  # to one client
 
 
 def find_host(session: Session, name: str, site: str | None = None) -> Host:
@@ -80,43 +83,67 @@ def add_host(
 class HostFields(TypedDict, total=False):
     """What can be changed of a host; what is left out stays as it is."""
 
+    name: str
     country: str
     bandwidth_mbps: int
+    max_connections: int  # per client
+    asn_clients: bool
+    comment: str  # public
+    robot_email: str
     private: bool
     crawl_private: bool
-    coordinates: tuple[float, float]  # latitude and longitude in degrees
+    coordinates: tuple[float, float] | None  # latitude and longitude in degrees
     has_ipv4: bool | None  # None: not known
     has_ipv6: bool | None
 
 
 def set_fields(host: Host, **fields: Unpack[HostFields]) -> None:
     """Change a host. Raises InvalidValue."""
+    if "name" in fields:
+        host.name = clean_name("name", fields["name"])
     if "country" in fields:
         host.country = country_code("country", fields["country"])
     if "bandwidth_mbps" in fields:
-        if not 1 <= fields["bandwidth_mbps"] <= MAX_BANDWIDTH:
-            raise InvalidValue("bandwidth", f"must be 1 to {MAX_BANDWIDTH} Mbit/s")
-        host.bandwidth_mbps = fields["bandwidth_mbps"]
+        host.bandwidth_mbps = _whole("bandwidth", fields["bandwidth_mbps"], MAX_BANDWIDTH, " Mbit/s")
+    if "max_connections" in fields:
+        host.max_connections = _whole("max_connections", fields["max_connections"], MAX_CONNECTIONS)
     if "coordinates" in fields:
-        latitude, longitude = fields["coordinates"]
-        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-            raise InvalidValue("coordinates", "latitude must be -90 to 90 and longitude -180 to 180 degrees")
-        host.latitude, host.longitude = latitude, longitude
+        host.latitude, host.longitude = _coordinates(fields["coordinates"])
+    if "comment" in fields:
+        host.comment = clean_text("comment", fields["comment"])
+    if "robot_email" in fields:
+        host.robot_email = clean_email("robot_email", fields["robot_email"])
     host.private = fields.get("private", host.private)
     host.crawl_private = fields.get("crawl_private", host.crawl_private)
+    host.asn_clients = fields.get("asn_clients", host.asn_clients)
     host.has_ipv4 = fields.get("has_ipv4", host.has_ipv4)
     host.has_ipv6 = fields.get("has_ipv6", host.has_ipv6)
 
 
-def _asn(number: int, kind: AsnKind) -> HostAsn:
+def _whole(field: str, number: int, most: int, unit: str = "") -> int:
+    if not 1 <= number <= most:
+        raise InvalidValue(field, f"must be 1 to {most}{unit}")
+    return number
+
+
+def _coordinates(place: tuple[float, float] | None) -> tuple[float, float] | tuple[None, None]:
+    if place is None:
+        return None, None
+    latitude, longitude = place
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        raise InvalidValue("coordinates", "latitude must be -90 to 90 and longitude -180 to 180 degrees")
+    return latitude, longitude
+
+
+def _asn(number: int, kind: AsnKind, name: str = "") -> HostAsn:
     if not 1 <= number <= 4294967295:
         raise InvalidValue("asn", "must be 1 to 4294967295")
-    return HostAsn(asn=number, kind=kind)
+    return HostAsn(asn=number, kind=kind, name=clean_text("name", name))
 
 
-def add_asn(session: Session, host: Host, number: int, kind: AsnKind = AsnKind.PEER) -> HostAsn:
+def add_asn(session: Session, host: Host, number: int, kind: AsnKind = AsnKind.PEER, name: str = "") -> HostAsn:
     """Prefer the host for clients of an autonomous system. Raises AlreadyExists, InvalidValue."""
-    row = _asn(number, kind)
+    row = _asn(number, kind, name)
     if any(known.asn == number for known in host.asns):
         raise AlreadyExists(f"{host.name} has AS{number} already.")
     host.asns.append(row)
@@ -159,22 +186,39 @@ def add_url(
     session: Session, host: Host, category: str, url: str, *, private: bool = False, always_up_to_date: bool = False
 ) -> HostCategoryUrl:
     """Say where the host has a category; the first URL makes it carry the category. Raises NotFound, AlreadyExists."""
-    try:
-        address = urls.normalise(url)
-    except ValueError as error:
-        raise InvalidValue("url", str(error)) from None
-    taken = session.scalar(select(HostCategoryUrl).where(HostCategoryUrl.url == address))
-    if taken is not None:
-        carrier = taken.host_category
-        raise AlreadyExists(
-            f"{address} belongs to {carrier.host.name} ({carrier.category.name}) already; each URL can be used once."
-        )
+    address = free_url(session, url)
     carried = _carry(session, host, category)
     carried.always_up_to_date = carried.always_up_to_date or always_up_to_date
     row = HostCategoryUrl(url=address, private=private)
     carried.urls.append(row)
     session.flush()
     return row
+
+
+def free_url(session: Session, url: str, owner: HostCategoryUrl | None = None) -> str:
+    """The URL in normal form. Raises InvalidValue, and AlreadyExists that names who has it.
+
+    A host that was deleted does not keep its URLs from others: the URL is taken from it.
+    """
+    try:
+        address = urls.normalise(url)
+    except ValueError as error:
+        raise InvalidValue("url", str(error)) from None
+    taken = session.scalar(select(HostCategoryUrl).where(HostCategoryUrl.url == address))
+    if taken is None or taken is owner:
+        return address
+    holder = session.execute(
+        select(Host.name, Host.deleted_at, Category.name)
+        .join(HostCategory, HostCategory.host_id == Host.id)
+        .join(Category, Category.id == HostCategory.category_id)
+        .where(HostCategory.id == taken.host_category_id)
+        .execution_options(**WITH_DELETED)
+    ).one()
+    if holder[1] is None:
+        raise AlreadyExists(f"{address} belongs to {holder[0]} ({holder[2]}) already; each URL can be used once.")
+    session.delete(taken)
+    session.flush()
+    return address
 
 
 def _carry(session: Session, host: Host, category: str) -> HostCategory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,7 +11,7 @@ from mm_lib.model.accounts import User
 from mm_lib.model.hosts import Host
 from mm_lib.model.sites import MemberRole, Site, SiteMember
 from mm_lib.rules import urls
-from mm_lib.services.content import clean_name
+from mm_lib.services.content import clean_name, clean_text
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotFound
 
 
@@ -25,13 +25,44 @@ def find_site(session: Session, name: str) -> Site:
 
 def add_site(session: Session, name: str, *, org_url: str = "", private: bool = False, created_by: str = "") -> Site:
     """Make a site. Raises AlreadyExists, InvalidValue."""
-    name = clean_name("name", name)
-    if session.scalar(select(Site.id).where(Site.name == name)):
-        raise AlreadyExists(f"There is a site {name!r} already.")
-    site = Site(name=name, org_url=_org_url(org_url), private=private, created_by=created_by, state_by=created_by)
+    site = Site(created_by=created_by, state_by=created_by)
+    set_fields(session, site, name=name, org_url=org_url, private=private)
     session.add(site)
     session.flush()
     return site
+
+
+class SiteFields(TypedDict, total=False):
+    """What can be changed of a site; what is left out stays as it is."""
+
+    name: str
+    org_url: str
+    private: bool
+    all_sites_can_pull: bool
+    downstream_comments: str
+
+
+def set_fields(session: Session, site: Site, **fields: Unpack[SiteFields]) -> None:
+    """Change a site. Raises AlreadyExists, InvalidValue."""
+    if "name" in fields:
+        site.name = _free_name(session, site, fields["name"])
+    if "org_url" in fields:
+        site.org_url = _org_url(fields["org_url"])
+    if "downstream_comments" in fields:
+        site.downstream_comments = clean_text("downstream_comments", fields["downstream_comments"])
+    site.private = fields.get("private", site.private)
+    site.all_sites_can_pull = fields.get("all_sites_can_pull", site.all_sites_can_pull)
+
+
+def _free_name(session: Session, site: Site, text: str) -> str:
+    """Names that differ in capitals or blanks only would be taken for one another."""
+    name = " ".join(clean_name("name", text).split())
+    with session.no_autoflush:
+        same = session.execute(select(Site.id, Site.name).where(func.lower(Site.name) == name.lower())).all()
+    taken = [known for id_, known in same if id_ != site.id]
+    if taken:
+        raise AlreadyExists(f"There is a site {taken[0]!r} already.")
+    return name
 
 
 def _org_url(text: str) -> str:
@@ -40,7 +71,7 @@ def _org_url(text: str) -> str:
     try:
         return urls.normalise(text, ("https", "http"))
     except ValueError as error:
-        raise InvalidValue("url", str(error)) from None
+        raise InvalidValue("org_url", str(error)) from None
 
 
 def add_member(session: Session, site: str, user: str, role: MemberRole = MemberRole.ADMIN) -> SiteMember:

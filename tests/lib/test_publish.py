@@ -32,7 +32,7 @@ from mm_lib.publish.build import build
 from mm_lib.publish.publication import CacheShrank, publish
 from mm_lib.publish.transpose import host_sets
 from mm_lib.services import hosts as host_service
-from mm_lib.services import locations, reservations
+from mm_lib.services import locations, maintenance, reservations
 from mm_lib.settings import WeightsSettings
 from tests import factories as make
 
@@ -444,6 +444,16 @@ def test_the_first_of_several_reasons_is_named(session: Session) -> None:
         session.flush()
     assert named == ["site-disabled", "admin-disabled", "quarantined", "no-url", "embargoed"]
     assert absent(built(session)) == {}
+
+
+def test_a_host_rests_during_its_maintenance_and_is_back_at_its_end(session: Session) -> None:
+    host = make.host(session, "m")
+    make.carries(session, host, make.category(session), always=True)
+    starts, ends = make.NOW, make.NOW + timedelta(hours=2)
+    maintenance.announce(session, host, starts, ends, reason="new disks", by="anne", now=make.NOW)
+    moments = {minutes: int((starts + timedelta(minutes=minutes)).timestamp()) for minutes in (-1, 0, 119, 120)}
+    at = {minutes: absent(build(rows.read(session), now, 1, lambda _: []).cache) for minutes, now in moments.items()}
+    assert at == {-1: {}, 0: {"m": "maintenance"}, 119: {"m": "maintenance"}, 120: {}}
 
 
 def test_a_host_may_be_absent_from_one_category_alone(session: Session) -> None:
