@@ -71,20 +71,27 @@ def record(
     dropped += _age(session, category.id, now, ageing)
     gone = frozenset(changes.vanished.values())
     plan, versions = _record_repositories(session, category, changes.candidates, ids, gone)
+    _mark_scanned(
+        session,
+        category,
+        now,
+        fingerprint=None if changes.problems else fingerprint,  # what was left out is to be told again
+        vanished=len(changes.vanished) - len(doomed),
+    )
+    return Recorded(
+        len(doomed), versions, added, dropped, len(plan.create), len(plan.move), plan.unmatched, tuple(plan.problems)
+    )
+
+
+def _mark_scanned(
+    session: Session, category: KnownCategory, now: datetime, *, fingerprint: bytes | None, vanished: int
+) -> None:
     # updated_at says when somebody edited the category; a scan is no edit.
     session.execute(
         update(Category)
         .where(Category.id == category.id)
-        .values(
-            last_scanned_at=now,
-            list_fingerprint=None if changes.problems else fingerprint,  # what was left out is to be told again
-            vanished=len(changes.vanished) - len(doomed),
-            updated_at=Category.updated_at,
-        )
+        .values(last_scanned_at=now, list_fingerprint=fingerprint, vanished=vanished, updated_at=Category.updated_at)
         .execution_options(synchronize_session=False)
-    )
-    return Recorded(
-        len(doomed), versions, added, dropped, len(plan.create), len(plan.move), plan.unmatched, tuple(plan.problems)
     )
 
 

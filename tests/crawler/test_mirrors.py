@@ -162,8 +162,8 @@ def test_a_host_that_is_too_slow_for_its_own_deadline_is_to_blame(world: World, 
 def test_a_second_crawl_of_the_same_tier_is_refused_and_one_of_another_tier_or_part_is_not(
     world: World, database_url: str
 ) -> None:
-    with held(DatabaseSettings(url=database_url), "full crawl"):
-        assert "The full crawl is running already" in crawl(code=75).output
+    with held(DatabaseSettings(url=database_url), "full crawl of Fedora Linux"):
+        assert "The full crawl of Fedora Linux is running already" in crawl(code=75).output
         crawl("--due")
         crawl("--fraction", "1:2")
         crawl("--dry-run")
