@@ -23,7 +23,8 @@ from mm_crawler.crawling import Keeper, Options
 from mm_crawler.plan import Planner, usable_urls
 from mm_crawler.report import CategoryTask, CrawlInput, DirectoryVerdict, HostReport, HostTask, Tier, Verdict
 from mm_crawler.selection import EVERYTHING
-from mm_lib.cli.common import Program, example, json_option, show
+from mm_lib.cli.common import Program, example, json_option, show, wait_option
+from mm_lib.locks import held
 from mm_lib.model.content import Arch, Product, Repository, Version
 from mm_lib.model.state import RunKind
 from mm_lib.model.statistics import PropagationStatistic
@@ -58,20 +59,22 @@ class Measured(NamedTuple):
 @click.option("--product", metavar="NAME", help="Only this product. Default: all.")
 @click.option("--version", metavar="NAME", help="Only this version of the product. Default: all that are shown.")
 @click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Default: as in the settings.")
+@wait_option
 @json_option
 @click.pass_obj
 @example("mm-crawler propagation --product Fedora --version 44")
 def propagation(
-    program: Program, product: str | None, version: str | None, timeout: float | None, *, as_json: bool
+    program: Program, product: str | None, version: str | None, timeout: float | None, *, wait: float, as_json: bool
 ) -> None:
     """Measure how far updates of repositories have reached the mirrors, and keep the figures."""
     if version and not product:
         raise click.UsageError("--version is a version of a product: name that with --product.")
-    with program.reading() as session:
-        groups = _groups(_repositories(session, product, version))
-        found = inputs.read(session, EVERYTHING, lambda _: (Tier.METADATA,))
-    measure = _Measure(program, groups, _tasks(found, groups), {"product": product, "version": version})
-    summary = crawling.run(program, measure, Options(timeout=timeout))
+    with held(program.settings.database, "measuring of propagation", wait=wait):
+        with program.reading() as session:
+            groups = _groups(_repositories(session, product, version))
+            found = inputs.read(session, EVERYTHING, lambda _: (Tier.METADATA,))
+        measure = _Measure(program, groups, _tasks(found, groups), {"product": product, "version": version})
+        summary = crawling.run(program, measure, Options(timeout=timeout))
     rows = (
         {"repository": first.prefix, "arch": first.arch, **{age.value: measure.counts[first.id][age] for age in Age}}
         for first, *_ in groups

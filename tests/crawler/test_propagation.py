@@ -15,9 +15,11 @@ from mm_crawler.cli import main
 from mm_crawler.propagation import Age, age
 from mm_crawler.report import DirectoryVerdict, Evidence, Verdict
 from mm_lib.database import transaction
+from mm_lib.locks import held
 from mm_lib.model.content import Arch, Repository
 from mm_lib.model.state import CrawlRun, HostCategoryState, RunKind
 from mm_lib.model.statistics import PropagationStatistic
+from mm_lib.settings import DatabaseSettings
 from tests.crawler.builders import DAY, TOPDIR, World
 from tests.servers import Nginx
 
@@ -87,6 +89,13 @@ def test_case_42_every_mirror_counts_once_by_the_age_of_the_version_that_it_has(
 
 def test_case_42_a_version_without_its_product_is_wrong_usage(world: World) -> None:
     assert "--version is a version of a product" in run("--version", "44", code=2).output
+
+
+def test_a_second_measuring_is_refused_while_one_runs(world: World, database_url: str) -> None:
+    with held(DatabaseSettings(url=database_url), "measuring of propagation"):
+        result = CliRunner().invoke(main, ["propagation"])
+    assert result.exit_code == 75
+    assert "The measuring of propagation is running already" in result.output
 
 
 def test_a_product_or_version_that_is_not_there_is_refused(world: World) -> None:
