@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import get_history
 
+from mm_lib.model.hiding import WITH_DELETED
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.outbox import Webhook
 from mm_lib.model.sites import Site, SitePassword
@@ -19,6 +21,8 @@ from mm_lib.services.outbox import Kind
 
 _AGENT, _TOUCHED = "registry events: agent", "registry events: touched"  # in Session.info
 _NOT_TOLD = (SitePassword, Webhook)  # what they are is nobody's business
+_ADDED: dict[type, Kind] = {Host: Kind.HOST_ADDED, Site: Kind.SITE_ADDED}
+_DELETED: dict[type, Kind] = {Host: Kind.HOST_DELETED, Site: Kind.SITE_DELETED}  # kept for a while, but out of sight
 _Touched = dict[tuple[type[Host | Site], int], Kind]
 
 
@@ -29,13 +33,14 @@ def watch(session: Session, agent: str) -> None:
 
 @event.listens_for(Session, "before_flush")
 def _tell_deleted(session: Session, _context: object, _instances: object) -> None:
-    """While the rows are still there to be described. Hosts that go with their site need no event of their own."""
+    """Rows that go for good, while they can be described. Hosts that go with their site need no event of their own."""
     if _AGENT not in session.info:
         return
-    sites = [row for row in session.deleted if isinstance(row, Site)]
+    sites = [row for row in session.deleted if isinstance(row, Site) and row.deleted_at is None]
     for site in sites:
         outbox.site_changed(session, Kind.SITE_DELETED, site, session.info[_AGENT])
-    for host in [row for row in session.deleted if isinstance(row, Host) and row.site not in sites]:
+    hosts = [row for row in session.deleted if isinstance(row, Host) and row.deleted_at is None]
+    for host in [host for host in hosts if host.site not in session.deleted]:
         outbox.host_changed(session, Kind.HOST_DELETED, host, session.info[_AGENT])
 
 
@@ -46,8 +51,11 @@ def _note(session: Session, _context: object) -> None:
     touched: _Touched = session.info.setdefault(_TOUCHED, {})
     for row in session.new:
         if isinstance(row, Host | Site):
-            touched[type(row), row.id] = Kind.HOST_ADDED if isinstance(row, Host) else Kind.SITE_ADDED
+            touched[type(row), row.id] = _ADDED[type(row)]
     changed = [row for row in session.dirty if session.is_modified(row)]
+    for row in changed:
+        if isinstance(row, Host | Site) and get_history(row, "deleted_at").has_changes():
+            touched[type(row), row.id] = _DELETED[type(row)] if row.deleted_at else _ADDED[type(row)]
     for owner in _owners(session, [*session.new, *changed, *session.deleted]):
         touched.setdefault(owner, Kind.HOST_UPDATED if owner[0] is Host else Kind.SITE_UPDATED)
     for row in session.deleted:
@@ -74,8 +82,10 @@ def _tell(session: Session) -> None:
     session.flush()
     touched: _Touched = session.info.pop(_TOUCHED, {})
     for (table, id_), kind in touched.items():
-        row = session.get(table, id_)
+        row = session.get(table, id_, execution_options=WITH_DELETED)
         if isinstance(row, Host):
+            if touched.get((Site, row.site_id)) is Kind.SITE_DELETED:
+                continue  # it went with its site
             outbox.host_changed(session, kind, row, session.info[_AGENT])
         elif isinstance(row, Site):
             outbox.site_changed(session, kind, row, session.info[_AGENT])

@@ -9,10 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mm_crawler import inputs
+from mm_lib.database import transaction
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
+from mm_lib.model.outbox import Event
 from mm_lib.model.sites import Site
 from mm_lib.publish import rows
-from mm_lib.services import access, deletion, hosts, sites
+from mm_lib.services import access, audit, deletion, hosts, sites
 from mm_lib.services.errors import AlreadyExists, NotFound
 from tests import factories as make
 
@@ -111,3 +113,15 @@ def test_ids_are_found_below_their_parents_only(session: Session, host: Host) ->
     for ids in ({"host_id": host.id, "netblock_id": block.id}, {"host_id": 2**40}, {"site_id": 999}):
         with pytest.raises(NotFound):
             access.reach(session, ids)
+
+
+def test_others_are_told_of_deletions_and_returns_and_not_of_each_host_of_a_site(session: Session, host: Host) -> None:
+    audit.sign(session, audit.Actor("anne"))
+    with transaction(session):
+        deletion.delete_site(session, host.site, "anne", NOW)
+    with transaction(session):
+        deletion.restore_site(session, deletion.find_deleted_site(session, host.site_id, NOW))
+    with transaction(session):
+        deletion.delete_host(session, host, "anne", NOW)
+    told = session.scalars(select(Event.kind).order_by(Event.id)).all()
+    assert [kind for kind in told if kind != "site.added"] == ["site.deleted", "host.added", "host.deleted"]
