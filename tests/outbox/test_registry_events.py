@@ -9,7 +9,7 @@ from mm_lib.model.base import State
 from mm_lib.model.hosts import Host
 from mm_lib.model.outbox import Event
 from mm_lib.model.sites import Site, SiteMember
-from mm_lib.services import audit, hosts, sites, webhooks
+from mm_lib.services import audit, deletion, hosts, sites, webhooks
 from mm_lib.services.audit import Actor
 from tests import factories
 from tests.outbox.conftest import World
@@ -60,6 +60,20 @@ def test_a_member_is_a_change_of_its_site(world: World) -> None:
     with transaction(signed(world)) as session:
         session.delete(session.query(SiteMember).filter_by(site_id=world.site.id).first())
     assert [kind for kind, _, _ in told(world)] == ["site.updated"]
+
+
+def test_a_host_that_is_deleted_for_now_and_brought_back_is_told_so(world: World) -> None:
+    with transaction(signed(world)) as session:
+        deletion.delete_host(session, session.get_one(Host, world.host.id), "ann", world.now)
+    with transaction(signed(world)) as session:
+        deletion.restore_host(session, deletion.find_deleted_host(session, world.host.id, world.now))
+    assert [kind for kind, _, _ in told(world)] == ["host.deleted", "host.added"]
+
+
+def test_a_site_that_is_deleted_for_now_is_one_event_with_all_its_hosts(world: World) -> None:
+    with transaction(signed(world)) as session:
+        deletion.delete_site(session, session.get_one(Site, world.site.id), "ann", world.now)
+    assert [kind for kind, _, _ in told(world)] == ["site.deleted"]
 
 
 def test_a_deleted_host_is_described_as_it_was(world: World) -> None:
