@@ -24,6 +24,7 @@ from mm_crawler.findings import Findings
 from mm_crawler.listing import Index, ListingJudge, Place, judge_page, lies_in
 from mm_crawler.master import autoindex
 from mm_crawler.master.autoindex import NoIndex, Page
+from mm_crawler.notes import NO_NOTES
 from mm_crawler.report import (
     AddressReport,
     CategoryTask,
@@ -316,7 +317,9 @@ class Asking:
                 return
 
     async def _list(self, base: str, index: Index, below: Sequence[str] | None) -> bool:
-        judge = ListingJudge(index, self._findings.open, Place(base, self._topdir, self._rules.clock), self._listed)
+        place = Place(base, self._topdir, self._rules.clock)
+        same = self._findings.add_same if self._notes is NO_NOTES else None
+        judge = ListingJudge(index, self._findings.open, place, self._listed, same)
         self._notes.note("asked", method="rsync", url=base, directories=len(below) if below else "all")
         try:
             listed = await self._fetcher.listing(base, judge.take, below)

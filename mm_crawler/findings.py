@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from pyroaring import BitMap
 
@@ -61,6 +62,13 @@ class Findings:
             self.last_unknown = f"{found.evidence.found} for {found.evidence.url}"
         if self.notes is not NO_NOTES:
             self.notes.note("judged", directory=found.directory_id, verdict=found.verdict, **found.evidence._asdict())
+
+    def add_same(self, ids: Iterable[int]) -> None:
+        """Note that these directories are as on the master; none of them has important files."""
+        same = BitMap(ids)
+        self._verdicts[Verdict.OK] |= same
+        self._verdicts[Verdict.UNKNOWN] -= same
+        self.unknown_in_a_row = 0
 
     def note_redirect(self, url: str, answer: Answer | FetchError) -> None:
         """Keep an example of each other host that answers for this mirror."""

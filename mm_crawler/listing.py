@@ -26,6 +26,7 @@ _ZONE = 900  # seconds; pages show local times, and zones differ by quarters of 
 _MOST_ZONES = 15 * 3600
 
 Found = Callable[[MasterDirectory, FileVerdict], None]
+Same = Callable[[Iterable[int]], None]
 
 
 class Index:
@@ -65,9 +66,12 @@ class _Doubt(NamedTuple):
 
 
 class ListingJudge:
-    """Takes the lines of an rsync listing. What is certain at once goes to `found`, the rest when the listing ends."""
+    """Takes the lines of an rsync listing. What is certain at once goes to `found`, the rest when the listing ends.
 
-    def __init__(self, index: Index, wanted: BitMap, place: Place, found: Found) -> None:
+    With `same` it gets those that are as on the master and have no important files, many at a time: most are so.
+    """
+
+    def __init__(self, index: Index, wanted: BitMap, place: Place, found: Found, same: Same | None = None) -> None:
         self.entries = 0
         self.seen = 0  # of the wanted directories
         self.behind_links = BitMap()  # wanted, but not listed since a directory above is a link
@@ -77,6 +81,8 @@ class ListingJudge:
         self._open = index.ids & wanted
         self._place = place
         self._found = found
+        self._tell_same = same
+        self._same: list[int] = []
         self._doubts: dict[int, _Doubt] = {}
         self._path: str | None = None
         self._names: list[str] = []
@@ -101,10 +107,17 @@ class ListingJudge:
         if len(self._names) > MAX_ENTRIES:  # no directory of a master has so many
             self._forget()
             self._overfull = True
+        self._hand_out_same()
+
+    def _hand_out_same(self) -> None:
+        if self._tell_same and self._same:
+            self._tell_same(self._same)
+            self._same = []
 
     def end(self, listed: Listed) -> None:
         """There is no more. What was not seen is missing if the listing is whole, or if the server says so."""
         self._leave()
+        self._hand_out_same()
         self._leave_open_what_is_behind_links()
         if listed.whole:
             for directory in self._by_path.values():
@@ -158,7 +171,10 @@ class ListingJudge:
             rows = [(name, size) for name, size in zip(names, sizes, strict=True) if is_recordable(name)]
             names, sizes = [name for name, _ in rows], [size for _, size in rows]
         if directory.digest and not self._links and listing_digest(Files(names, sizes, ())) == directory.digest:
-            self._found(directory, _same(directory, self._place))
+            if self._tell_same and not directory.important:
+                self._same.append(directory.id)
+            else:
+                self._found(directory, _same(directory, self._place))
             return
         listed = dict(zip(names, sizes, strict=True))
         questions = self._place.questions(directory)
