@@ -1,9 +1,9 @@
-"""A value that many readers share: read once, kept for a while, and read again by one of them."""
+"""What many readers share: a value that is read once and kept for a while, and the pages that were made of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -37,3 +37,30 @@ class Kept(Generic[T]):
 
     def _fresh(self, held: tuple[float, T]) -> bool:
         return self._clock() - held[0] < self._seconds
+
+
+class Pages:
+    """Finished pages, as long as what they show is the same object; bounded, however many filters somebody tries."""
+
+    def __init__(self, most: int = 16 << 20) -> None:
+        self._most = most
+        self._shown: object = None
+        self._pages: dict[Hashable, str] = {}
+        self._size = 0
+        self._lock = Lock()
+
+    def get(self, shown: object, key: Hashable, make: Callable[[], str]) -> str:
+        """The page of this key, made when there is none."""
+        with self._lock:
+            if self._shown is not shown:
+                self._shown, self._pages, self._size = shown, {}, 0
+            page = self._pages.get(key)
+        if page is None:
+            page = make()
+            with self._lock:
+                if self._size + len(page) > self._most:
+                    self._pages, self._size = {}, 0
+                if self._shown is shown and key not in self._pages:
+                    self._pages[key] = page
+                    self._size += len(page)
+        return page

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import flask
 from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
@@ -12,9 +14,10 @@ from flask_babel import gettext
 
 from mm_frontend import language
 from mm_frontend.db import session
+from mm_frontend.guards import viewer
 from mm_frontend.public import conditional, twins
-from mm_frontend.public.forms import MAX_TEXT, PERCENTS, list_values, pager, read_list_request
-from mm_frontend.public.kept import Kept
+from mm_frontend.public.forms import MAX_TEXT, PERCENTS, ListRequest, list_values, pager, read_list_request
+from mm_frontend.public.kept import Kept, Pages
 from mm_frontend.settings import crawler, frontend
 from mm_lib.rules.urls import MIRROR_SCHEMES
 from mm_lib.services import mirrors as services
@@ -25,13 +28,14 @@ from mm_lib.services.mirrors import Content, Mirror, MirrorFilters, MirrorPage, 
 blueprint = Blueprint("public", __name__)
 blueprint.after_request(conditional.finish)
 
-_KEPT = "public_registry"
+_KEPT, _PAGES = "public_registry", "public_pages"
 
 
 @blueprint.record_once
 def _prepare(state: BlueprintSetupState) -> None:
     """Each application keeps a registry of its own."""
     state.app.extensions[_KEPT] = Kept[Registry](state.options.get("seconds", 0))
+    state.app.extensions[_PAGES] = Pages()
 
 
 def _registry() -> Registry:
@@ -39,14 +43,21 @@ def _registry() -> Registry:
     return kept.get(lambda: services.read_registry(session()))
 
 
+def _page(registry: Registry, template: str, make: Callable[[], dict[str, Any]]) -> str:
+    """The page; the same one for all who are not signed in, read the same language, and have no message waiting."""
+    if viewer() is not None or "_flashes" in flask.session:
+        return render_template(template, **make())
+    pages: Pages = current_app.extensions[_PAGES]
+    return pages.get(registry, (language.current(), request.full_path), lambda: render_template(template, **make()))
+
+
 @blueprint.get("/")
 def start() -> ResponseReturnValue:
     """What is mirrored, and by how many."""
     registry = _registry()
-    matrix = registry.matrix()
     if twins.wanted(twins.JSON) == twins.JSON:
-        return twins.as_json(twins.of_matrix(matrix))
-    return render_template("public/start.html", matrix=matrix, example=_example(registry))
+        return twins.as_json(twins.of_matrix(registry.matrix()))
+    return _page(registry, "public/start.html", lambda: {"matrix": registry.matrix(), "example": _example(registry)})
 
 
 def _example(registry: Registry) -> str:
@@ -76,20 +87,25 @@ def mirrors(**path: str) -> ResponseReturnValue:
     form = twins.wanted(twins.JSON, twins.TEXT)
     if form == twins.TEXT:
         return twins.as_text(twins.urls(registry.find(filters)[:MAX_TEXT], filters.protocol))
-    page = registry.page(filters, asked.page_number, asked.page_size or frontend().page_size, language.current())
     if form == twins.JSON:
+        size = asked.page_size or frontend().page_size
+        page = registry.page(filters, asked.page_number, size, language.current())
         return twins.as_json(_list_as_json(page, filters, link))
-    return render_template(
-        "public/mirrors.html",
-        page=page,
-        filters=filters,
-        catalogue=registry.catalogue,
-        protocols=MIRROR_SCHEMES,
-        percents=PERCENTS,
-        page_size=asked.page_size,
-        pager=pager(page.number, page.pages),
-        link=link,
-    )
+    return _page(registry, "public/mirrors.html", lambda: _list(registry, filters, asked, link))
+
+
+def _list(registry: Registry, filters: MirrorFilters, asked: ListRequest, link: Callable[..., str]) -> dict[str, Any]:
+    page = registry.page(filters, asked.page_number, asked.page_size or frontend().page_size, language.current())
+    return {
+        "page": page,
+        "filters": filters,
+        "catalogue": registry.catalogue,
+        "protocols": MIRROR_SCHEMES,
+        "percents": PERCENTS,
+        "page_size": asked.page_size,
+        "pager": pager(page.number, page.pages),
+        "link": link,
+    }
 
 
 def _link(filters: MirrorFilters, page_size: int | None, **changes: str | int) -> str:
@@ -116,7 +132,8 @@ def _page_of(mirror: Mirror) -> str:
 @blueprint.get("/mirror/<int:host_id>")
 def mirror(host_id: int) -> ResponseReturnValue:
     """One mirror: where it is, what it carries, how to reach it."""
-    found = _registry().mirror(host_id)
+    registry = _registry()
+    found = registry.mirror(host_id)
     if found is None:
         raise NotFound(gettext("There is no public mirror with this number. It may have been switched off."))
     form = twins.wanted(twins.JSON, twins.TEXT)
@@ -124,7 +141,7 @@ def mirror(host_id: int) -> ResponseReturnValue:
         return twins.as_json(twins.of_mirror(found, _page_of(found)))
     if form == twins.TEXT:
         return twins.as_text(twins.urls([found]))
-    return render_template("public/mirror.html", mirror=found)
+    return _page(registry, "public/mirror.html", lambda: {"mirror": found})
 
 
 @blueprint.get("/crawler/<int:host_id>.log")
@@ -136,10 +153,12 @@ def crawl_log(host_id: int) -> ResponseReturnValue:
 @blueprint.get("/countries")
 def countries() -> ResponseReturnValue:
     """Where there are mirrors."""
-    found = services.count_countries(_registry().mirrors, language.current())
+    registry = _registry()
+    found = services.count_countries(registry.mirrors, language.current())
     if twins.wanted(twins.JSON) == twins.JSON:
         return twins.as_json({"countries": [twins.of_country(country) for country in found]})
-    return render_template("public/countries.html", countries=found, most=max((c.mirrors for c in found), default=1))
+    most = max((country.mirrors for country in found), default=1)
+    return _page(registry, "public/countries.html", lambda: {"countries": found, "most": most})
 
 
 @blueprint.get("/country/<code>")
@@ -149,14 +168,15 @@ def country(code: str) -> ResponseReturnValue:
         raise NotFound(gettext("There is no country with this code. Countries have two letters, as in ISO 3166."))
     if code != code.upper():
         return redirect(url_for("public.country", code=code.upper(), **request.args.to_dict()))  # type: ignore[arg-type]
-    found = _registry().find(MirrorFilters(Content(), code), language.current())
+    registry = _registry()
+    found = registry.find(MirrorFilters(Content(), code), language.current())
     form = twins.wanted(twins.JSON, twins.TEXT)
     if form == twins.TEXT:
         return twins.as_text(twins.urls(found))
     if form == twins.JSON:
         listed = [twins.of_mirror(mirror, _page_of(mirror)) for mirror in found]
         return twins.as_json({"country": code, "total": len(found), "mirrors": listed})
-    return render_template("public/country.html", code=code, mirrors=found)
+    return _page(registry, "public/country.html", lambda: {"code": code, "mirrors": found})
 
 
 @blueprint.get("/crawler")

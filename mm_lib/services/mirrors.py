@@ -409,9 +409,11 @@ def _narrowed(mirror: Mirror, filters: MirrorFilters, carried: set[int] | None) 
         for category in mirror.categories
         if (product is None or category.product_id == product.id)
         and (carried is None or category.id in carried)
-        and category.percent >= filters.percent
+        and (not filters.percent or category.percent >= filters.percent)
         and (not filters.protocol or any(url.startswith(scheme) for url in category.urls))
     )
+    if len(categories) == len(mirror.categories):
+        return mirror
     return replace(mirror, categories=categories) if categories else None
 
 

@@ -14,14 +14,14 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from mm_frontend.app import create_app
-from mm_frontend.public.kept import Kept
+from mm_frontend.public.kept import Kept, Pages
 from mm_frontend.public.rsync_filter import read_filter_request, rules
 from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.model.hosts import Host
 from mm_lib.model.state import HostCategoryState
 from mm_lib.settings import BrandSettings, DatabaseSettings, Settings, SettingsError, load
 from tests import factories
-from tests.frontend.world import SETTINGS, build, counting_queries, settings, sign_in
+from tests.frontend.world import SETTINGS, build, counting_queries, links, settings, sign_in
 
 TOP = "pub/fedora/linux"
 
@@ -286,6 +286,34 @@ def test_while_one_reads_the_others_get_the_old_value() -> None:
     slow.join(10)
     assert got == ["new"]
     assert kept.get(lambda: "never") == "new"
+
+
+def test_pages_are_made_once_for_each_key_and_anew_for_what_is_new() -> None:
+    pages, made = Pages(most=10), []
+
+    def make(text: str) -> str:
+        made.append(text)
+        return text
+
+    first, second = object(), object()
+    for shown, key in ((first, "a"), (first, "a"), (first, "b"), (second, "a"), (first, "a")):
+        assert pages.get(shown, key, lambda key=key: make(key)) == key
+    assert made == ["a", "b", "a", "a"]
+    for number in range(5):
+        pages.get(first, number, lambda: "123456")
+    assert pages.get(first, "a", lambda: "made anew, for the pages were too many") != "a"
+
+
+@pytest.mark.usefixtures("registry", "ada")
+def test_the_pages_that_are_kept_show_nobody_who_is_signed_in(engine: Engine) -> None:
+    app = create_app(settings(cache_seconds=60), engine)
+    member, visitor = app.test_client(), app.test_client()
+    sign_in(member)
+    assert "/account" in links(member.get("/mirrors"))
+    assert "/account" not in links(visitor.get("/mirrors"))
+    assert "/account" in links(member.get("/mirrors"))
+    assert "Spiegel" in visitor.get("/mirrors", headers={"Accept-Language": "de"}).text
+    assert "Spiegel" not in visitor.get("/mirrors").text
 
 
 # --- the installation's own
