@@ -28,6 +28,8 @@ _SHORTENED = 2000  # characters of one value
 _ORDER = tuple(Tier)  # from the canary to the full crawl
 _NOT_ASKED = "none"  # what stands for the tier of a mirror that was not asked
 
+_encode = json.JSONEncoder(default=str).encode  # made once: a crawl notes thousands of lines a second
+
 logger = logging.getLogger(__name__)
 
 
@@ -101,6 +103,7 @@ class HostLog:
         self._text = _File(path.with_name(path.name + TEXT), max_bytes)
         self._lines = _File(path.with_name(path.name + LINES), max_bytes)
         self._waiting = 0
+        self._second, self._stamp = 0, ""
         self._timer: asyncio.TimerHandle | None = None
 
     def note(self, event: str, **fields: object) -> None:
@@ -140,8 +143,10 @@ class HostLog:
 
     def _say(self, line: str) -> None:
         """A line for people."""
-        stamp = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-        self._put(self._text, f"{stamp} {_printable(line)}")
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._stamp = second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S}"
+        self._put(self._text, f"{self._stamp} {_printable(line)}")
 
     def _write(self, event: str, fields: dict[str, object]) -> None:
         """A line for programs."""
@@ -149,7 +154,7 @@ class HostLog:
             self._lines.left_out += 1
         else:
             entry = {"at": round(time.time(), 3), "event": event, **fields}
-            self._put(self._lines, json.dumps(entry, default=str))
+            self._put(self._lines, _encode(entry))
 
     def _put(self, file: _File, line: str) -> None:
         file.add(line)
@@ -248,4 +253,7 @@ def _found(report: CategoryReport, decision: HostDecision | None) -> dict[str, o
 
 def _printable(line: str) -> str:
     """On one line, whatever a mirror put into its answer."""
-    return "".join(character if character.isprintable() else "?" for character in line[:_SHORTENED])
+    shown = line[:_SHORTENED]
+    if shown.isprintable():
+        return shown
+    return "".join(character if character.isprintable() else "?" for character in shown)
