@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -66,6 +67,18 @@ def test_the_redirector_alone_installs_no_database_and_no_web_framework(redirect
     listed = json.loads(run(redirector / "pip", "list", "--format=json", cwd=ROOT))
     names = {package["name"].lower() for package in listed}
     assert not names & {"sqlalchemy", "flask", "alembic", "werkzeug", "psycopg2-binary", "pycurl", "pyroaring"}
+
+
+def test_the_wheel_brings_pages_with_their_translations_and_the_licences_of_others(wheel: Path) -> None:
+    names = set(ZipFile(wheel).namelist())
+    for name in (
+        "templates/public/mirror.html",
+        "static/bootstrap.css",
+        "static/LICENSE.bootstrap",
+        "translations/de/LC_MESSAGES/messages.po",
+        "translations/es/LC_MESSAGES/messages.po",
+    ):
+        assert f"mm_frontend/{name}" in names
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -112,6 +113,19 @@ def test_a_mistake_transfers_nothing_and_is_named_in_a_comment(seen: FlaskClient
 
 def test_a_directory_that_is_the_prefix_becomes_the_root_of_the_transfer() -> None:
     assert rules(["pub/fedora"], "pub/fedora") == ["+ /", "+ /*", "- *"]
+
+
+def test_rsync_fetches_with_the_rules_what_changed_and_nothing_else(tmp_path: Path) -> None:
+    master, mirror = tmp_path / "master", tmp_path / "mirror"
+    changed = ["linux/new", "linux/new/deep[1]", "linux/a"]
+    for name in (*changed, "linux/old", "linux/a/same", "other/new"):
+        (master / name).mkdir(parents=True, exist_ok=True)
+        (master / name / "file").write_text(name)
+    (tmp_path / "rules").write_text("".join(f"{rule}\n" for rule in rules([f"pub/{one}" for one in changed], "pub")))
+    command = ["rsync", "-r", f"--filter=merge {tmp_path / 'rules'}", f"{master}/", f"{mirror}/"]
+    subprocess.run(command, check=True, timeout=20)
+    fetched = sorted(str(path.parent.relative_to(mirror)) for path in mirror.rglob("file"))
+    assert fetched == sorted(changed)
 
 
 def test_an_empty_prefix_strips_nothing() -> None:

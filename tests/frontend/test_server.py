@@ -97,7 +97,7 @@ def test_an_administrator_finds_a_mirror_and_signs_in_on_a_phone(phone: tuple[Pa
     page.get_by_label("Country").select_option("FR")
     page.get_by_role("button", name="Show").click()
     assert page.get_by_role("heading", level=1).inner_text().replace("\xa0", " ") == (
-        "1 mirror for Fedora 27, x86_64 in France"
+        "1 mirror: Fedora 27, x86_64, France"
     )
     assert fits(page)
     page.get_by_role("link", name="Sign in").click()

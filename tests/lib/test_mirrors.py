@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -72,6 +73,20 @@ def test_a_mirror_in_doubt_or_exempt_from_crawls_is_shown(
 ) -> None:
     mirror("x.example.org", carried)
     assert page(session).total == 1
+
+
+def test_a_mirror_that_was_deleted_is_hidden_although_it_can_be_brought_back(
+    session: Session, mirror: Callable[..., Host]
+) -> None:
+    mirror("x.example.org").deleted_at = datetime.now(UTC)
+    session.flush()
+    assert page(session).total == 0
+
+
+def test_an_address_that_leads_nowhere_is_not_shown(session: Session, mirror: Callable[..., Host]) -> None:
+    mirror("x.example.org").categories[0].urls[0].problem = "404"
+    session.flush()
+    assert page(session).total == 0
 
 
 @pytest.mark.parametrize("change", [{"public": False}, {"admin_only": True}])
