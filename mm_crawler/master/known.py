@@ -73,7 +73,17 @@ def _trust_before(category: Category) -> int:
     scanned = category.last_scanned_at
     if scanned is None or category.updated_at >= scanned - _MARGIN:
         return 0
-    return int((scanned - _MARGIN).timestamp())
+    return _trusted_after(scanned)
+
+
+def _trusted_after(scan: datetime) -> int:
+    return int((scan - _MARGIN).timestamp())
+
+
+def would_trust_more(category: KnownCategory, known: Mapping[str, KnownDirectory], now: datetime) -> bool:
+    """Whether the next scan could take more as given if it knew that there was one now which found nothing new."""
+    after = _trusted_after(now)
+    return any(category.trust_before <= directory.newest < after for directory in known.values())
 
 
 def load_directories(session: Session, category: KnownCategory) -> dict[str, KnownDirectory]:

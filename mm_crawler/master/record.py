@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -30,6 +30,15 @@ class ScannedMeanwhile(ServiceError):
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """What is to be known of a scan itself."""
+
+    now: datetime  # when it began
+    fingerprint: bytes | None  # of the list that it read
+    is_needed: bool  # even when nothing changed: the next scan can then take more as given
+
+
+@dataclass(frozen=True)
 class Recorded:
     """What a scan changed besides directories."""
 
@@ -51,11 +60,10 @@ def record(
     known_ids: Mapping[str, int],
     *,
     doomed: Mapping[str, int],
-    now: datetime,
+    stamp: Stamp,
     ageing: Ageing,
-    fingerprint: bytes | None = None,
 ) -> Recorded:
-    """Write everything. Raises ScannedMeanwhile.
+    """Write everything, which is nothing when nothing changed. Raises ScannedMeanwhile.
 
     `known_ids` are the directories before the scan, and `doomed` those of them that are forgotten: path -> id.
     """
@@ -67,30 +75,33 @@ def record(
     ids |= directories.add(session, category, _unfinished(changes.new, findings), wanted)
     unread = [changes.reread[path] for path in findings.failed.keys() & changes.reread.keys()]
     directories.change(session, _unfinished([*changes.changed, *unread], findings))
-    added, dropped = _record_files(session, changes, findings.files, ids, now)
-    dropped += _age(session, category.id, now, ageing)
+    added, dropped = _record_files(session, changes, findings.files, ids, stamp.now)
+    dropped += _age(session, category.id, stamp.now, ageing)
     gone = frozenset(changes.vanished.values())
     plan, versions = _record_repositories(session, category, changes.candidates, ids, gone)
-    _mark_scanned(
-        session,
-        category,
-        now,
-        fingerprint=None if changes.problems else fingerprint,  # what was left out is to be told again
-        vanished=len(changes.vanished) - len(doomed),
-    )
+    written = (changes.new, changes.changed, unread, doomed, added, dropped, versions, plan.create, plan.move)
+    if changes.problems:
+        stamp = replace(stamp, fingerprint=None)  # what was left out is to be told again
+    _mark_scanned(session, category, stamp, vanished=len(changes.vanished) - len(doomed), is_due=any(written))
     return Recorded(
         len(doomed), versions, added, dropped, len(plan.create), len(plan.move), plan.unmatched, tuple(plan.problems)
     )
 
 
-def _mark_scanned(
-    session: Session, category: KnownCategory, now: datetime, *, fingerprint: bytes | None, vanished: int
-) -> None:
+def _mark_scanned(session: Session, category: KnownCategory, stamp: Stamp, *, vanished: int, is_due: bool) -> None:
+    same = (vanished, stamp.fingerprint) == (category.vanished, category.list_fingerprint)
+    if same and not (is_due or stamp.is_needed):
+        return
     # updated_at says when somebody edited the category; a scan is no edit.
     session.execute(
         update(Category)
         .where(Category.id == category.id)
-        .values(last_scanned_at=now, list_fingerprint=fingerprint, vanished=vanished, updated_at=Category.updated_at)
+        .values(
+            last_scanned_at=stamp.now,
+            list_fingerprint=stamp.fingerprint,
+            vanished=vanished,
+            updated_at=Category.updated_at,
+        )
         .execution_options(synchronize_session=False)
     )
 

@@ -14,8 +14,8 @@ from mm_crawler.master.deletion import DeletionPolicy
 from mm_crawler.master.diff import Changes, compare, memory, unchanged
 from mm_crawler.master.history import Ageing
 from mm_crawler.master.important import Findings, collect, to_read
-from mm_crawler.master.known import KnownCategory, load_category, load_directories
-from mm_crawler.master.record import Recorded, record
+from mm_crawler.master.known import KnownCategory, load_category, load_directories, would_trust_more
+from mm_crawler.master.record import Recorded, Stamp, record
 from mm_crawler.master.refusal import hold_back
 from mm_crawler.master.scanned import Excludes, ScannedDirectory, Source
 from mm_crawler.master.signatures import GnuPGKeyring
@@ -94,9 +94,8 @@ def scan_category(program: Program, name: str, options: Options, now: datetime, 
     # A dry run writes too, and rolls back: so it says exactly what would happen.
     with program.reading() if options.dry_run else program.transaction() as session:
         ageing = _ageing(category, settings)
-        recorded = record(
-            session, category, changes, findings, ids, doomed=doomed, now=now, ageing=ageing, fingerprint=printed
-        )
+        stamp = Stamp(now, printed, is_needed=would_trust_more(category, known, now))
+        recorded = record(session, category, changes, findings, ids, doomed=doomed, stamp=stamp, ageing=ageing)
     counts = _counts(changes, findings, recorded)
     return Outcome(counts, _problems(changes, findings, recorded), tuple(findings.refused.values()))
 

@@ -9,6 +9,7 @@ import click
 from mm_lib.cli.changing import audited, carry_out
 from mm_lib.cli.common import Group, Program, example, json_option, show
 from mm_lib.services import content
+from mm_lib.services.scans import last_scans
 from mm_lib.services.sources import source_from, with_keyring
 
 hidden_option = click.option("--hidden", is_flag=True, help="Not shown on public pages.")
@@ -262,7 +263,9 @@ def category_list(program: Program, as_json: bool) -> None:
     """
     columns = ("id", "name", "product", "topdir", "public", "admin_only", "directories", "last_scanned_at")
     with program.reading() as session:
-        show(content.list_categories(session), columns, as_json)
+        scans = last_scans(session)
+        rows = [row | {"last_scanned_at": scans.get(row["name"])} for row in content.list_categories(session)]
+        show(rows, columns, as_json)
 
 
 @click.group(cls=Group)
