@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo demo-check test check bench format constraints clean
+.PHONY: help demo demo-check test check bench format translations constraints clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ bench-%: bench-packages $(VENV)/.test ## one benchmark, e.g. make bench-redirect
 format: $(VENV)/.test ## write the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+translations: $(VENV)/.test ## bring the catalogues of the pages up to date with their texts
+	$(BIN)/python -m utils.translations
 
 constraints: ## lock the newest versions that setup.py allows into constraints.txt
 	utils/setup/lock "$(PYTHON)"

@@ -23,6 +23,8 @@ from mm_frontend.settings import frontend
 
 TRANSLATIONS = Path(__file__).parent / "translations"
 LANGUAGES = ("en", *sorted(path.name for path in TRANSLATIONS.iterdir() if path.is_dir()))
+# Parts of the application that are translated; the others are English as a whole, menu included, rather than a mixture.
+TRANSLATED = (None, "public", "files", "branding")
 COOKIE = "mm_language"
 YEAR = 365 * 24 * 3600
 
@@ -75,7 +77,14 @@ def switch_link(language: str) -> str:
     return url_for(request.endpoint, **_values(), lang=language)
 
 
+def translated() -> bool:
+    """Whether this page is there in all languages."""
+    return request.blueprint in TRANSLATED
+
+
 def _select() -> str:
+    if not translated():
+        return "en"
     chosen = request.cookies.get(COOKIE, "")
     if chosen in LANGUAGES:
         return chosen

@@ -39,6 +39,7 @@ def register(app: Flask, configured: Settings) -> None:
         language=language.current,
         languages=language.names(),
         switch_link=language.switch_link,
+        translated=language.translated,
     )
     app.jinja_env.filters.update(
         bandwidth=bandwidth,

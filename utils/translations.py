@@ -40,11 +40,16 @@ def main() -> None:
     for language, path in catalogues().items():
         with path.open("rb") as source:
             catalog = read_po(source, locale=language)
-        catalog.update(template, no_fuzzy_matching=True)
-        catalog.obsolete.clear()
-        with path.open("wb") as target:
-            write_po(target, catalog, include_lineno=False, sort_output=True, width=0)
+        if _texts(catalog) != _texts(template):  # else only the date in its head would change
+            catalog.update(template, no_fuzzy_matching=True)
+            catalog.obsolete.clear()
+            with path.open("wb") as target:
+                write_po(target, catalog, include_lineno=False, sort_output=True, width=0)
         print(f"{language}: {sum(1 for message in catalog if message.id and not message.string)} to translate")
+
+
+def _texts(catalog: Catalog) -> set[str]:
+    return {str(message.id) for message in catalog if message.id}
 
 
 if __name__ == "__main__":

@@ -101,6 +101,13 @@ def test_the_browser_says_which_language(client: FlaskClient, accepted: str, lan
     assert "Accept-Language" in page.headers["Vary"]
 
 
+def test_pages_that_are_not_translated_are_english_as_a_whole(client: FlaskClient) -> None:
+    page = client.get("/login", headers=GERMAN)
+    assert '<html lang="en">' in page.text
+    assert "Spiegel" not in page.text
+    assert not [link for link in links(page) if "lang=" in link]
+
+
 def test_readers_of_other_languages_get_the_installations_own(engine: Engine) -> None:
     page = create_app(settings(language="es"), engine).test_client().get("/", headers={"Accept-Language": "fr"})
     assert '<html lang="es">' in page.text

@@ -10,6 +10,7 @@ import pytest
 import mm_frontend
 
 CSS = (Path(mm_frontend.__path__[0]) / "static" / "style.css").read_text()
+CSS_BELOW = Path(mm_frontend.__path__[0]) / "static" / "bootstrap.css"
 TEXT = [
     ("ink", "paper"),
     ("ink", "surface"),
@@ -62,6 +63,12 @@ def test_text_has_a_contrast_of_4_5_to_1(scheme: dict[str, str], front: str, bac
 @pytest.mark.parametrize(("front", "back"), CONTROLS)
 def test_borders_of_controls_have_a_contrast_of_3_to_1(scheme: dict[str, str], front: str, back: str) -> None:
     assert contrast(scheme[front], scheme[back]) >= 3
+
+
+def test_bootstrap_loads_nothing_from_elsewhere_and_lies_below_our_rules() -> None:
+    text = CSS_BELOW.read_text()
+    assert set(re.findall(r"url\(.{6}", text)) == {'url("data:'}
+    assert text.partition("*/\n@layer bootstrap{")[2]
 
 
 def test_the_style_sheet_loads_nothing_from_elsewhere() -> None:
