@@ -80,8 +80,8 @@ def record(
     gone = frozenset(changes.vanished.values())
     plan, versions = _record_repositories(session, category, changes.candidates, ids, gone)
     written = (changes.new, changes.changed, unread, doomed, added, dropped, versions, plan.create, plan.move)
-    if changes.problems:
-        stamp = replace(stamp, fingerprint=None)  # what was left out is to be told again
+    if changes.problems or findings.failed:
+        stamp = replace(stamp, fingerprint=None)  # what was left out is to be told again, and what failed read again
     _mark_scanned(session, category, stamp, vanished=len(changes.vanished) - len(doomed), is_due=any(written))
     return Recorded(
         len(doomed), versions, added, dropped, len(plan.create), len(plan.move), plan.unmatched, tuple(plan.problems)

@@ -17,7 +17,7 @@ from mm_lib.cli.common import Program
 from mm_lib.database import transaction
 from mm_lib.model.content import Category, FileDetail
 from tests.crawler.master_lists import time_list
-from tests.crawler.master_tree import NOW, add_category, make_program, put, put_repository, scan, settle
+from tests.crawler.master_tree import NOW, OLD, add_category, make_program, put, put_repository, scan, settle
 
 LATER, LAST = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
 
@@ -111,3 +111,17 @@ def test_after_the_category_was_edited_the_list_is_read_again(
 def test_everything_is_read_where_that_is_asked_for(program: Program, read: list[str]) -> None:
     scan(program, LATER, full=True)
     assert read
+
+
+def test_metadata_that_could_not_be_read_is_read_again_though_the_list_is_the_same(
+    program: Program, session: Session, top: Path
+) -> None:
+    repomd = put_repository(top, "releases/20/Everything/x86_64/os", 777)
+    os.utime(repomd, (OLD + 60, OLD + 60))
+    write_list(top)
+    content = repomd.read_bytes()
+    repomd.unlink()
+    assert scan(program, LATER).counts["files_read"] == 0
+    repomd.write_bytes(content)
+    assert scan(program, LAST).counts["files_read"] == 1
+    assert 777 in session.scalars(select(FileDetail.timestamp)).all()
