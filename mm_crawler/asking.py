@@ -182,9 +182,7 @@ class Asking:
     async def _ask_directory(self, base: str, directory: MasterDirectory) -> None:
         """Ask for its files until one is not ok."""
         proven = self._proven.get(directory.id, ())
-        questions = self._questions(directory)
-        if self._only_metadata(directory):
-            questions = tuple(question for question in questions if question.versions)
+        questions = self._important(directory) if self._only_metadata(directory) else self._questions(directory)
         if proven:
             questions = tuple(question for question in questions if question.how is not How.DIGEST)
         await self._ask_files(base, directory, questions, proven)
@@ -237,11 +235,14 @@ class Asking:
     def _questions(self, directory: MasterDirectory) -> tuple[Question, ...]:
         return plan.questions(directory, self._topdir, self._rules.max_metadata_bytes)
 
+    def _important(self, directory: MasterDirectory) -> tuple[Question, ...]:
+        return plan.important_questions(directory, self._topdir, self._rules.max_metadata_bytes)
+
     # ------------------------------------------------ important files, which no listing can judge
 
     def _digests(self, directory: MasterDirectory) -> Sequence[Question]:
         """Its files that have to be read."""
-        return [each for each in self._questions(directory) if each.how is How.DIGEST] if directory.important else ()
+        return [each for each in self._important(directory) if each.how is How.DIGEST] if directory.important else ()
 
     def _to_prove(self) -> Iterator[MasterDirectory]:
         unproven = (directory for directory in self._open() if directory.id not in self._proven)

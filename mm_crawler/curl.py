@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
+import select
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from ssl import cert_time_to_seconds
@@ -18,6 +21,7 @@ import pycurl
 
 MAX_REDIRECTS = 10
 _WITHOUT_MESSAGE = {100: "more headers than libcurl takes"}
+_MILLISECOND = 0.001
 SPARE_HANDLES = 64  # idle easy handles that are kept
 
 
@@ -82,10 +86,15 @@ class CurlClient:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, options.connections)
-        self._timer: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # when libcurl wants to be woken
+        self._soon: asyncio.Handle | None = None
         self._spare: list[pycurl.Curl] = []
         self._waiting: dict[pycurl.Curl, asyncio.Future[None]] = {}
-        self._watched: dict[int, int] = {}  # socket -> what libcurl waits for
+        # One for all sockets: asyncio takes many steps to watch one, and libcurl wants that twice for each request.
+        self._sockets = select.epoll()
+        self._watched: set[int] = set()
+        self._loop.add_reader(self._sockets.fileno(), self._sockets_ready)
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,9 +113,11 @@ class CurlClient:
         for handle in self._spare:
             handle.close()
         self._multi.close()
-        for socket in list(self._watched):
-            self._watch(pycurl.POLL_REMOVE, socket, self._multi, None)
-        self._cancel_timer()
+        self._loop.remove_reader(self._sockets.fileno())
+        self._sockets.close()
+        for alarm in (self._timer, self._soon):
+            if alarm is not None:
+                alarm.cancel()
 
     async def head(self, url: str) -> Response:
         """Ask for the headers. Raises CurlError."""
@@ -201,45 +212,61 @@ class CurlClient:
     # ------------------------------------------------ what libcurl asks of the event loop
 
     def _watch(self, what: int, socket: int, _multi: pycurl.CurlMulti, _data: Any) -> None:
-        """Watch a socket as libcurl wants. Called by libcurl."""
-        wanted = 0 if what == pycurl.POLL_REMOVE else what
-        before = self._watched.pop(socket, 0)
-        if wanted:
-            self._watched[socket] = wanted
-        if (wanted ^ before) & pycurl.POLL_IN:
-            if wanted & pycurl.POLL_IN:
-                self._loop.add_reader(socket, self._socket_ready, socket, pycurl.CSELECT_IN)
-            else:
-                self._loop.remove_reader(socket)
-        if (wanted ^ before) & pycurl.POLL_OUT:
-            if wanted & pycurl.POLL_OUT:
-                self._loop.add_writer(socket, self._socket_ready, socket, pycurl.CSELECT_OUT)
-            else:
-                self._loop.remove_writer(socket)
+        """Watch a socket as libcurl wants. Called by libcurl, for each request at its beginning and its end."""
+        if what == pycurl.POLL_REMOVE:
+            self._watched.discard(socket)
+            with suppress(OSError):  # it is closed already
+                self._sockets.unregister(socket)
+            return
+        events = (select.EPOLLIN if what & pycurl.POLL_IN else 0) | (select.EPOLLOUT if what & pycurl.POLL_OUT else 0)
+        if socket in self._watched:
+            self._sockets.modify(socket, events)
+        else:
+            self._watched.add(socket)
+            self._sockets.register(socket, events)
 
     def _set_timer(self, milliseconds: int) -> None:
-        """Wake libcurl after that time; -1: not at all. Called by libcurl, which must not be called back from here."""
-        self._cancel_timer()
-        if milliseconds == 0:
-            self._timer = self._loop.call_soon(self._time_is_up)
-        elif milliseconds > 0:
-            self._timer = self._loop.call_later(milliseconds / 1000, self._time_is_up)
+        """Wake libcurl after that time; -1: not at all. Called by libcurl, which must not be called back from here.
 
-    def _cancel_timer(self) -> None:
+        It moves its timer with every request, mostly to later: then the one that is set looks again when it goes off.
+        """
+        self._due = self._loop.time() + milliseconds / 1000 if milliseconds > 0 else math.inf
+        if milliseconds == 0:
+            self._soon = self._soon or self._loop.call_soon(self._go_on)
+        elif self._timer is None or self._timer.when() > self._due:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer = self._loop.call_at(self._due, self._time_is_up) if self._due < math.inf else None
+
+    def _go_on(self) -> None:
+        self._soon = None
+        self._act()
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._act(pycurl.SOCKET_TIMEOUT, 0)
+        if self._due > self._loop.time() + _MILLISECOND:
+            self._set_alarm()
+        else:
+            self._act()
 
-    def _socket_ready(self, socket: int, event: int) -> None:
-        self._act(socket, event)
+    def _sockets_ready(self) -> None:
+        """Let libcurl work on all of them, in whatever they are ready for; a broken one is ready for everything."""
+        for socket, events in self._sockets.poll(0):
+            incoming = pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0
+            outgoing = pycurl.CSELECT_OUT if events & ~select.EPOLLIN else 0
+            self._multi.socket_action(socket, incoming | outgoing)
+        self._hand_out()
 
-    def _act(self, socket: int, event: int) -> None:
-        """Let libcurl work, then hand out what it finished."""
-        self._multi.socket_action(socket, event)
+    def _act(self) -> None:
+        """Let libcurl see what time it is."""
+        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Tell those who wait for what libcurl has finished."""
         queued = 1
         while queued:
             queued, succeeded, failed = self._multi.info_read()

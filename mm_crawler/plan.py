@@ -211,18 +211,27 @@ def _implied(
 
 def questions(directory: MasterDirectory, topdir: str, max_digest_bytes: int) -> tuple[Question, ...]:
     """What is asked of a directory: its important files first, since an older version of them decides alone."""
-    path = below(directory, topdir)
-    prefix = f"{path}/" if path else ""
-    important = sorted(directory.important, key=lambda file: (file.name != REPOMD, file.name))
-    known = {file.name for file in important}
-    first = []
-    for file in important:
+    prefix = _prefix(directory, topdir)
+    known = {file.name for file in directory.important}
+    rest = (Question(prefix + file.name, How.LOOK, file.size) for file in directory.sample if file.name not in known)
+    return (*important_questions(directory, topdir, max_digest_bytes), *rest)
+
+
+def important_questions(directory: MasterDirectory, topdir: str, max_digest_bytes: int) -> tuple[Question, ...]:
+    """What is asked of its important files."""
+    prefix = _prefix(directory, topdir)
+    asked = []
+    for file in sorted(directory.important, key=lambda file: (file.name != REPOMD, file.name)):
         newest = file.versions[0]
         digest = file.name in READ and newest.sha256 is not None and newest.size <= max_digest_bytes
         how = How.DIGEST if digest else How.LOOK
-        first.append(Question(prefix + file.name, how, newest.size, file.versions))
-    rest = (Question(prefix + file.name, How.LOOK, file.size) for file in directory.sample if file.name not in known)
-    return (*first, *rest)
+        asked.append(Question(prefix + file.name, how, newest.size, file.versions))
+    return tuple(asked)
+
+
+def _prefix(directory: MasterDirectory, topdir: str) -> str:
+    path = below(directory, topdir)
+    return f"{path}/" if path else ""
 
 
 def below(directory: MasterDirectory, topdir: str) -> str:
