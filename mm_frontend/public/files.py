@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, Response, abort, request, url_for
 
 from mm_frontend.db import session
+from mm_frontend.guards import limiter
 from mm_frontend.public import conditional
 from mm_frontend.public.rsync_filter import EXCLUDE_ALL, read_filter_request, rules
 from mm_frontend.public.twins import as_text
@@ -44,6 +45,7 @@ def security() -> Response:
 
 @blueprint.get("/rsyncFilter", strict_slashes=False)
 @blueprint.get("/rsyncFilter/")
+@limiter.limit("30 per minute")
 def rsync_filter() -> Response:
     """Rules that let rsync fetch only what changed since a moment; for a mistake, rules that fetch nothing, and why."""
     asked = read_filter_request(request.args)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 EXCLUDE_ALL = "- *"
-_ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\*?["})
+_WILD, _SPECIAL = re.compile(r"[*?[]"), re.compile(r"[\\*?[]")
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,26 @@ def rules(paths: Iterable[str], prefix: str) -> list[str]:
 
     A directory's own files and the names of its directories come with `dir/*`; what is in those needs rules of its own.
     """
-    changed = {path for path in (_below(path, prefix) for path in paths) if path is not None}
-    listed = {parent for path in changed for parent in _with_parents(path)}
+    changed, listed = set(), set()
+    for path in paths:
+        below = _below(path, prefix)
+        if below is None:
+            continue
+        changed.add(below)
+        while below not in listed:
+            listed.add(below)
+            below = below.rpartition("/")[0] or below
     lines = []
     for path in sorted(listed):
-        escaped = path.translate(_ESCAPES)
-        # Without a wildcard in it, a pattern's backslashes mean themselves.
-        name = escaped if set(path) & set("*?[") else path
-        lines.append(f"+ {name}/")
+        # Without a wildcard in it, a pattern's backslashes mean themselves; `*` behind the name is one.
+        lines.append(f"+ {_escaped(path) if _WILD.search(path) else path}/")
         if path in changed:
-            lines.append(f"+ {escaped}/*" if path else "+ /*")
+            lines.append(f"+ {_escaped(path)}/*" if path else "+ /*")
     return [*lines, EXCLUDE_ALL]
+
+
+def _escaped(path: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", path)
 
 
 def _below(path: str, prefix: str) -> str | None:
@@ -57,8 +67,3 @@ def _below(path: str, prefix: str) -> str | None:
     if not prefix or path == prefix:
         return path if not prefix else ""
     return path.removeprefix(f"{prefix}/") if path.startswith(f"{prefix}/") else None
-
-
-def _with_parents(path: str) -> Iterable[str]:
-    parts = path.split("/")
-    return ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
