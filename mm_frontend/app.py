@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Flask
 from sqlalchemy import Engine
 
-from mm_frontend import db, errors, language, security, settings, theme
-from mm_frontend.auth import session
-from mm_frontend.auth import views as auth
-from mm_frontend.guards import limiter
+from mm_frontend import db, errors, guards, language, security, settings, theme
+from mm_frontend.auth import assembly as auth
+from mm_frontend.guards import count_tries
+from mm_frontend.operators import views as operators
 from mm_frontend.public import branding, files, health
 from mm_frontend.public import views as public
 from mm_lib.database import make_engine
@@ -23,13 +23,14 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
 
     db.connect(app, engine or make_engine(configured.database))
     security.harden(app, configured.frontend)
-    session.register(app)
-    limiter.init_app(app)
+    auth.register(app, configured)
+    count_tries(app, configured.login.limits_storage)
+    guards.register(app)
     errors.register(app)
     language.register(app)
     theme.register(app, configured)
 
     app.register_blueprint(public.blueprint, seconds=configured.frontend.cache_seconds)
-    for part in (files, branding, auth, health):
+    for part in (files, branding, health, operators):
         app.register_blueprint(part.blueprint)
     return app

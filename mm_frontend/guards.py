@@ -8,12 +8,14 @@ from functools import wraps
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import ParamSpec
 
-from flask import redirect, request, url_for
+from flask import Flask, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
 from flask_login import current_user
+from limits.errors import ConfigurationError
 
-from mm_lib.services.accounts import SignedIn
+from mm_lib.services.sign_ins import SignedIn
+from mm_lib.settings import SettingsError
 
 P = ParamSpec("P")
 
@@ -58,7 +60,7 @@ def login_required(view: Callable[P, ResponseReturnValue]) -> Callable[P, Respon
 
 def here() -> str:
     """The address of this page on this host, to come back to; empty when it cannot be come back to."""
-    if request.method not in ("GET", "HEAD") or request.endpoint in ("auth.login", "auth.confirm_logout"):
+    if request.method not in ("GET", "HEAD") or (request.endpoint or "").startswith("auth.") and request.endpoint != "auth.account":
         return ""
     return request.full_path.removesuffix("?")
 
@@ -73,5 +75,16 @@ def client_network() -> str:
     return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else text
 
 
-# Counted per process: with several workers a client has that many times the tries.
-limiter = Limiter(client_network, storage_uri="memory://", strategy="moving-window", headers_enabled=True)
+# Where it counts is a setting; while that cannot be reached, each process counts for itself.
+limiter = Limiter(
+    client_network, strategy="moving-window", headers_enabled=True, in_memory_fallback_enabled=True, swallow_errors=True
+)
+
+
+def count_tries(app: Flask, storage: str) -> None:
+    """Begin to count. Raises SettingsError when the storage cannot be used."""
+    app.config["RATELIMIT_STORAGE_URI"] = storage
+    try:
+        limiter.init_app(app)
+    except ConfigurationError as error:
+        raise SettingsError(f"login.limits_storage {storage} cannot be used: {error}") from None

@@ -25,6 +25,9 @@ PERMISSIONS_POLICY = dict.fromkeys(
 )
 
 
+csrf = CSRFProtect()
+
+
 def harden(app: Flask, settings: FrontendSettings) -> None:
     """Set headers, cookies and limits for every page, and ask for a CSRF token with every change."""
     app.config.update(
@@ -38,7 +41,7 @@ def harden(app: Flask, settings: FrontendSettings) -> None:
         SESSION_COOKIE_PATH="/",
         WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its cookie: a form may stay open over lunch
     )
-    CSRFProtect(app)
+    csrf.init_app(app)
     Talisman(
         app,
         force_https=False,  # the proxy redirects; here it could only loop
@@ -60,7 +63,7 @@ def cookie_name(purpose: str, settings: FrontendSettings) -> str:
 
 def _isolate(response: Response) -> Response:
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")  # badges are for others' pages
     if request.endpoint != "static":
         # Pages show who is signed in: no cache may give them to somebody else. Public ones say otherwise themselves.
         response.headers.setdefault("Cache-Control", "private, no-cache")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, current_app
 
-from mm_lib.settings import BrandSettings, CrawlerSettings, FrontendSettings, Settings
+from mm_lib.settings import BrandSettings, CrawlerSettings, FrontendSettings, LoginSettings, Settings
 
 _KEY = "MIRRORMANAGER_SETTINGS"
 
@@ -27,6 +27,16 @@ def brand() -> BrandSettings:
 def crawler() -> CrawlerSettings:
     """How mirrors are asked."""
     return _settings().crawler
+
+
+def login() -> LoginSettings:
+    """How people sign in with accounts of this installation."""
+    return _settings().login
+
+
+def everything() -> Settings:
+    """All settings."""
+    return _settings()
 
 
 def _settings() -> Settings:

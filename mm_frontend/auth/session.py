@@ -10,9 +10,10 @@ from flask_login import LoginManager
 from mm_frontend.db import session
 from mm_frontend.guards import Viewer, viewer
 from mm_frontend.security import cookie_name
-from mm_frontend.settings import frontend
+from mm_frontend.settings import frontend, login
 from mm_lib.database import transaction
-from mm_lib.services import accounts
+from mm_lib.services import sign_ins
+from mm_lib.services.sign_ins import Source
 
 _WITHOUT_VIEWER = ("static", "health.live", "health.ready")
 
@@ -38,18 +39,33 @@ def load(asking: Request) -> Viewer | None:
     if not token or g.get("database_down"):
         return None
     now = datetime.now(UTC)
-    signed_in = accounts.find_sign_in(session(), token, now)
+    signed_in = sign_ins.find(session(), token, now, idle())
     if signed_in is None:
         return None
-    if now - signed_in.seen_at >= accounts.SEEN_EVERY:
+    if now - signed_in.seen_at >= min(sign_ins.SEEN_EVERY, idle() / 4):
         with transaction(session()):
-            accounts.note_seen(session(), signed_in.sign_in_id, now)
+            sign_ins.note_seen(session(), signed_in.sign_in_id, now)
     return Viewer(signed_in)
 
 
 def lifetime() -> timedelta:
     """How long a sign-in lasts."""
     return timedelta(hours=frontend().session_hours)
+
+
+def idle() -> timedelta:
+    """How long a sign-in lasts that is not used."""
+    return timedelta(hours=login().idle_hours)
+
+
+def begin(user_id: int, source: Source) -> str:
+    """Sign in, in the caller's transaction; the token for the cookie. What the browser's old cookie opened is over."""
+    database = session()
+    if old := request.cookies.get(_name()):
+        sign_ins.forget(database, old)
+    agent = request.user_agent.string
+    now, address = datetime.now(UTC), request.remote_addr or ""
+    return sign_ins.start(database, user_id, now, lifetime(), address=address, user_agent=agent, source=source)
 
 
 def remember(response: Response, token: str) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, make_msgid
 
 from mm_lib.model.outbox import Webhook
 from mm_lib.outbox.message import Told, letter
 from mm_lib.outbox.sending import Down, Refused, SendError
-from mm_lib.settings import MailSettings
+from mm_lib.settings import MailSettings, Settings
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -26,7 +27,10 @@ class MailSender:
 
     def send(self, told: Told, target: str, webhook: Webhook | None) -> None:  # noqa: ARG002  the protocol has it
         """Hand the mail to the server. Raises SendError."""
-        message = compose(told, target, self._settings.sender)
+        self.send_message(compose(told, target, self._settings.sender), target)
+
+    def send_message(self, message: EmailMessage, target: str) -> None:
+        """Hand a mail to the server. Raises SendError."""
         try:
             self._connected().send_message(message)
         except (smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError) as error:
@@ -80,20 +84,36 @@ class MailSender:
         connection.login(settings.user, settings.password.get_secret_value() if settings.password else "")
 
 
+def private_letter(to: str, subject: str, text: str, settings: Settings) -> EmailMessage:
+    """A mail that is no event: for one person, and kept nowhere. Raises Refused for a wrong address."""
+    message = _addressed(settings.frontend.site_name, settings.mail.sender, to)
+    message["Subject"] = subject
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = make_msgid(domain=settings.mail.sender.rpartition("@")[2])
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    return message
+
+
 def compose(told: Told, target: str, sender: str) -> EmailMessage:
     """The mail. Its Message-ID is the same in each try, so that a reader shows one that came twice once."""
-    message = EmailMessage()
+    message = _addressed(told.product, sender, target)
     subject, text = letter(told)
-    try:
-        message["From"] = Address(told.product, addr_spec=sender)
-        message["To"] = Address(addr_spec=target)
-    except (ValueError, IndexError) as error:
-        raise Refused(f"{sender!r} or {target!r} is no mail address: {error}") from None
     message["Subject"] = subject
     message["Date"] = format_datetime(told.at)
     message["Message-ID"] = f"<event-{told.event_id}.{told.at:%Y%m%d%H%M%S}@{sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday notices do not answer
     message.set_content(text)
+    return message
+
+
+def _addressed(product: str, sender: str, target: str) -> EmailMessage:
+    message = EmailMessage()
+    try:
+        message["From"] = Address(product, addr_spec=sender)
+        message["To"] = Address(addr_spec=target)
+    except (ValueError, IndexError) as error:
+        raise Refused(f"{sender!r} or {target!r} is no mail address: {error}") from None
     return message
 
 

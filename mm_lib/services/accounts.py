@@ -1,13 +1,11 @@
-"""Local accounts and sign-ins: make, find and list users, check passwords, keep sign-ins on the server."""
+"""Users and local accounts: make, find, change and list them, check passwords."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import unicodedata
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -15,15 +13,16 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mm_lib.model.accounts import LoginSession, Role, User
+from mm_lib.model.accounts import Role, User
+from mm_lib.services import sign_ins
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed, NotFound
 
+MIN_NAME = 2
 MIN_PASSWORD = 12
 MAX_PASSWORD = 1024  # longer ones only serve to keep the server busy
-SEEN_EVERY = timedelta(minutes=5)  # how exactly "last seen" is kept: a write per page would be a waste
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 
@@ -45,37 +44,19 @@ class SignInRefused(NotAllowed):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class SignedIn:
-    """Who is signed in, as a program may remember it for one request."""
-
-    sign_in_id: int
-    user_id: int
-    name: str
-    display_name: str
-    email: str
-    role: Role
-    seen_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True)
-class SignIn:
-    """One of a user's sign-ins, for the list where they can be ended."""
-
-    id: int
-    created_at: datetime
-    seen_at: datetime
-    expires_at: datetime
-    address: str
-    user_agent: str
-
-
 def find_user(session: Session, name: str) -> User:
     """The user of that name. Raises NotFound."""
-    user = _named(session, name)
+    user = named(session, name)
     if user is None:
         raise NotFound(f"There is no user {name!r}. `mm-admin user list` shows them.")
+    return user
+
+
+def active_user(session: Session, user_id: int) -> User:
+    """The user with this id. Raises NotAllowed when it is disabled or gone."""
+    user = session.get(User, user_id)
+    if user is None or not user.active:
+        raise NotAllowed("This account is disabled. An administrator can say why.")
     return user
 
 
@@ -89,8 +70,8 @@ def create_user(
     display_name: str = "",
 ) -> User:
     """Make a user; without a password only another source can sign them in. Raises AlreadyExists, InvalidValue."""
-    name = _checked_name(name)
-    address = _checked_email(email)
+    name = checked_name(name)
+    address = checked_email(email)
     if session.scalar(select(User.id).where(User.name == name)):
         raise AlreadyExists(f"There is a user {name!r} already.")
     user = User(name=name, role=role, email=address, display_name=display_name.strip())
@@ -103,10 +84,31 @@ def create_user(
 
 def set_password(session: Session, name: str, password: str) -> None:
     """Change a user's password and end all of their sign-ins. Raises NotFound, InvalidValue."""
-    user = find_user(session, name)
+    change_password(session, find_user(session, name), password)
+
+
+def change_password(session: Session, user: User, password: str) -> None:
+    """Give a user a new password and end all of their sign-ins. Raises InvalidValue."""
     user.password_hash = _hasher().hash(_checked_password(password, user.name, user.email))
-    session.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
+    sign_ins.end_all(session, user.id)
     session.flush()
+
+
+def set_user(
+    session: Session, name: str, *, role: Role | None = None, email: str | None = None, active: bool | None = None
+) -> User:
+    """Change what is given; a user that is disabled loses all sign-ins. Raises NotFound, InvalidValue."""
+    user = find_user(session, name)
+    if role is not None:
+        user.role = role
+    if email is not None:
+        user.email = checked_email(email)
+    if active is not None:
+        user.active = active
+        if not active:
+            sign_ins.end_all(session, user.id)
+    session.flush()
+    return user
 
 
 def list_users(session: Session) -> list[dict[str, Any]]:
@@ -131,7 +133,7 @@ def authenticate(session: Session, name: str, password: str, now: datetime) -> U
 
     Every refusal costs one password hash, so that the time it takes does not tell which names exist.
     """
-    user = _named(session, name)
+    user = named(session, name)
     stored = user.password_hash if user is not None else None
     matches = _matches(stored or _hash_of_nobody(), password)
     if user is None:
@@ -149,83 +151,8 @@ def authenticate(session: Session, name: str, password: str, now: datetime) -> U
     return user
 
 
-def start_sign_in(
-    session: Session, user_id: int, now: datetime, lifetime: timedelta, *, address: str = "", user_agent: str = ""
-) -> str:
-    """Remember a sign-in; returns the token for the cookie. Expired sign-ins of everybody are forgotten here."""
-    session.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
-    token = secrets.token_urlsafe(32)
-    session.add(
-        LoginSession(
-            user_id=user_id,
-            token_hash=_token_hash(token),
-            created_at=now,
-            seen_at=now,
-            expires_at=now + lifetime,
-            address=address[:64],
-            user_agent=user_agent[:200],
-        )
-    )
-    session.flush()
-    return token
-
-
-def find_sign_in(session: Session, token: str, now: datetime) -> SignedIn | None:
-    """Whom a cookie's token signs in; none when it is unknown, expired, or its user was disabled."""
-    query = (
-        select(LoginSession, User)
-        .join(User, LoginSession.user_id == User.id)
-        .where(LoginSession.token_hash == _token_hash(token), LoginSession.expires_at > now, User.active)
-    )
-    row = session.execute(query).one_or_none()
-    if row is None:
-        return None
-    sign_in, user = row
-    return SignedIn(
-        sign_in_id=sign_in.id,
-        user_id=user.id,
-        name=user.name,
-        display_name=user.display_name,
-        email=user.email,
-        role=user.role,
-        seen_at=sign_in.seen_at,
-        expires_at=sign_in.expires_at,
-    )
-
-
-def note_seen(session: Session, sign_in_id: int, now: datetime) -> None:
-    """The sign-in is in use."""
-    sign_in = session.get(LoginSession, sign_in_id)
-    if sign_in is not None:
-        sign_in.seen_at = now
-        session.flush()
-
-
-def list_sign_ins(session: Session, user_id: int, now: datetime) -> list[SignIn]:
-    """A user's sign-ins, the one used last first."""
-    query = (
-        select(LoginSession)
-        .where(LoginSession.user_id == user_id, LoginSession.expires_at > now)
-        .order_by(LoginSession.seen_at.desc(), LoginSession.id.desc())
-    )
-    return [
-        SignIn(row.id, row.created_at, row.seen_at, row.expires_at, row.address, row.user_agent)
-        for row in session.scalars(query)
-    ]
-
-
-def end_sign_in(session: Session, user_id: int, sign_in_id: int) -> None:
-    """End one of the user's own sign-ins. Raises NotFound, also when it is somebody else's."""
-    ended = session.execute(
-        delete(LoginSession)
-        .where(LoginSession.id == sign_in_id, LoginSession.user_id == user_id)
-        .returning(LoginSession.id)
-    )
-    if ended.one_or_none() is None:
-        raise NotFound("There is no such sign-in of yours; it has ended already.")
-
-
-def _named(session: Session, text: str) -> User | None:
+def named(session: Session, text: str) -> User | None:
+    """The user of that name, if there is one."""
     name = _folded(text)
     # What cannot be a name is not looked for: PostgreSQL takes no zero bytes, for example.
     return session.scalar(select(User).where(User.name == name)) if _NAME.fullmatch(name) else None
@@ -236,7 +163,8 @@ def _folded(name: str) -> str:
     return name.strip().lower()
 
 
-def _checked_name(text: str) -> str:
+def checked_name(text: str) -> str:
+    """The user name in its usual form. Raises InvalidValue."""
     name = _folded(text)
     if not _NAME.fullmatch(name):
         raise InvalidValue(
@@ -245,7 +173,8 @@ def _checked_name(text: str) -> str:
     return name
 
 
-def _checked_email(text: str) -> str:
+def checked_email(text: str) -> str:
+    """The address in its usual form; empty stays empty. Raises InvalidValue."""
     if not text.strip():
         return ""
     try:
@@ -289,7 +218,3 @@ def _hasher() -> PasswordHasher:
 @cache
 def _hash_of_nobody() -> str:
     return _hasher().hash(secrets.token_hex(16))
-
-
-def _token_hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,4 +1,4 @@
-"""Local accounts: what may be a name, an address, a password; who is let in; what a sign-in is."""
+"""Local accounts: what may be a name, an address, a password; who is let in."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mm_lib.database import transaction
-from mm_lib.model.accounts import LoginSession, Role, User
-from mm_lib.services import accounts
+from mm_lib.model.accounts import Role, User
+from mm_lib.services import accounts, sign_ins
 from mm_lib.services.accounts import Refusal, SignInRefused, create_user
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotFound
 
@@ -118,9 +117,9 @@ def test_names_are_taken_whatever_their_case(session: Session) -> None:
 
 
 def test_a_new_password_ends_all_sign_ins(session: Session, ada: User) -> None:
-    token = accounts.start_sign_in(session, ada.id, NOW, timedelta(hours=8))
+    token = sign_ins.start(session, ada.id, NOW, timedelta(hours=8))
     accounts.set_password(session, "ada", "a completely new one")
-    assert accounts.find_sign_in(session, token, NOW) is None
+    assert sign_ins.find(session, token, NOW, timedelta(hours=1)) is None
     assert accounts.authenticate(session, "ada", "a completely new one", NOW)
 
 
@@ -140,41 +139,10 @@ def test_the_list_of_users_has_no_secrets(session: Session) -> None:
     assert "argon2" not in repr(rows)
 
 
-def test_a_token_signs_in_until_it_expires(session: Session, ada: User) -> None:
-    token = accounts.start_sign_in(session, ada.id, NOW, timedelta(hours=8), address="192.0.2.1", user_agent="x" * 999)
-    found = accounts.find_sign_in(session, token, NOW + timedelta(hours=7, minutes=59))
-    assert found is not None
-    assert (found.name, found.role, found.user_id) == ("ada", Role.ADMIN, ada.id)
-    assert accounts.find_sign_in(session, token, NOW + timedelta(hours=8)) is None
-    assert accounts.find_sign_in(session, token + "x", NOW) is None
-
-
-def test_expired_sign_ins_are_forgotten_when_somebody_signs_in(session: Session, ada: User) -> None:
-    accounts.start_sign_in(session, ada.id, NOW, timedelta(hours=1))
-    accounts.start_sign_in(session, ada.id, NOW + timedelta(hours=2), timedelta(hours=1))
-    assert len(session.scalars(select(LoginSession)).all()) == 1
-
-
-def test_sign_ins_are_listed_with_the_last_used_first_and_can_be_ended(session: Session, ada: User) -> None:
-    for minutes in range(3):
-        accounts.start_sign_in(session, ada.id, NOW + timedelta(minutes=minutes), timedelta(hours=8))
-    first, second, third = accounts.list_sign_ins(session, ada.id, NOW)
-    assert first.created_at > second.created_at > third.created_at
-    accounts.end_sign_in(session, ada.id, second.id)
-    assert [row.id for row in accounts.list_sign_ins(session, ada.id, NOW)] == [first.id, third.id]
-    with pytest.raises(NotFound):
-        accounts.end_sign_in(session, ada.id, second.id)
-
-
-def test_nobody_ends_the_sign_in_of_somebody_else(session: Session, ada: User) -> None:
-    bob = create_user(session, "bob", None)
-    accounts.start_sign_in(session, ada.id, NOW, timedelta(hours=8))
-    with pytest.raises(NotFound):
-        accounts.end_sign_in(session, bob.id, accounts.list_sign_ins(session, ada.id, NOW)[0].id)
-
-
-def test_a_deleted_user_leaves_no_sign_in(session: Session, ada: User) -> None:
-    accounts.start_sign_in(session, ada.id, NOW, timedelta(hours=8))
-    session.delete(ada)
-    session.flush()
-    assert session.scalars(select(LoginSession)).all() == []
+def test_a_role_an_address_and_the_right_to_sign_in_can_be_changed(session: Session, ada: User) -> None:
+    token = sign_ins.start(session, ada.id, NOW, timedelta(hours=8))
+    accounts.set_user(session, "ada", role=Role.AUDITOR, email="ada@new.example.org", active=False)
+    assert (ada.role, ada.email) == (Role.AUDITOR, "ada@new.example.org")
+    assert refusal(session, "ada", PASSWORD) is Refusal.DISABLED
+    accounts.set_user(session, "ada", active=True)
+    assert sign_ins.find(session, token, NOW, timedelta(hours=1)) is None

@@ -1,0 +1,226 @@
+"""Local accounts, by those who own them: make one, get a new password, switch one-time codes on and off."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import segno
+from flask import flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_wtf import FlaskForm
+from markupsafe import Markup
+from werkzeug.exceptions import NotFound as NoSuchPage
+
+from mm_frontend.auth import mail, signing
+from mm_frontend.auth.blueprint import FAILURES_PER_ADDRESS, FAILURES_PER_NAME, MAILS_PER_ADDRESS, blueprint, failed
+from mm_frontend.auth.forms import AccountForm, AddressForm, CodeForm, ForgottenForm, PasswordForm, SwitchOffForm
+from mm_frontend.db import session
+from mm_frontend.guards import limiter, login_required, the_viewer
+from mm_frontend.settings import everything
+from mm_frontend.settings import login as login_settings
+from mm_lib.database import transaction
+from mm_lib.model.accounts import TokenPurpose
+from mm_lib.services import accounts, mailed_links, second_factor
+from mm_lib.services.accounts import SignInRefused
+from mm_lib.services.errors import AlreadyExists, InvalidValue
+from mm_lib.services.sign_ins import Source
+
+_LINK_MAIL = """\
+{greeting}
+
+{why}
+
+{address}
+
+The link works once, until {until:%Y-%m-%d %H:%M} UTC. {otherwise}
+"""
+
+
+def _link_lifetime() -> timedelta:
+    return timedelta(hours=login_settings().link_hours)
+
+
+def _address(endpoint: str, token: str) -> str:
+    """A link for a mail: by the configured address, never by what the request calls this host."""
+    return everything().frontend.public_url + url_for(endpoint, token=token)
+
+
+def _put_errors(form: FlaskForm, error: InvalidValue | AlreadyExists) -> None:
+    """A refusal of the service, shown at its field."""
+    name = error.field if isinstance(error, InvalidValue) else "name"
+    field = form[name] if name in form else next(iter(form))
+    told = error.message if isinstance(error, InvalidValue) else str(error)
+    field.errors = [*field.errors, f"{field.label.text}: {told}" if isinstance(error, InvalidValue) else told]
+
+
+@blueprint.route("/login/forgotten", methods=["GET", "POST"])
+@limiter.limit(MAILS_PER_ADDRESS, methods=["POST"])
+def forgotten() -> ResponseReturnValue:
+    """Ask for a link to a new password. The answer is the same whether there is such an account."""
+    if not login_settings().local:
+        raise NoSuchPage
+    form = ForgottenForm()
+    if not mail.is_set_up() or not form.validate_on_submit():
+        page = render_template("auth/forgotten.html", form=form, mail=mail.is_set_up())
+        return page, 422 if form.errors else 200
+    now = datetime.now(UTC)
+    with transaction(session()) as database:
+        found = mailed_links.offer_password(database, form.name.data, now, _link_lifetime())
+    if found is not None:
+        user, token = found
+        mail.send(
+            user.email,
+            gettext("A new password"),
+            _LINK_MAIL.format(
+                greeting=f"Hello {user.display_name or user.name},",
+                why=f"somebody asked for a new password of your account {user.name}. Choose it here:",
+                address=_address("auth.new_password", token),
+                until=now + _link_lifetime(),
+                otherwise="If it was not you, there is nothing to do: your password stays as it is.",
+            ),
+        )
+    return redirect(url_for("auth.mail_sent"))
+
+
+@blueprint.get("/login/mail-sent")
+def mail_sent() -> ResponseReturnValue:
+    """What happens next; it says the same to everybody."""
+    return render_template("auth/mail_sent.html", hours=login_settings().link_hours)
+
+
+@blueprint.route("/login/new-password/<token>", methods=["GET", "POST"])
+@limiter.limit(FAILURES_PER_ADDRESS, deduct_when=lambda response: response.status_code == 404)
+def new_password(token: str) -> ResponseReturnValue:
+    """Choose a new password, with a link from a mail."""
+    form = PasswordForm()
+    now = datetime.now(UTC)
+    if not form.validate_on_submit():
+        mailed_links.look(session(), token, TokenPurpose.RESET, now)
+        return render_template("auth/new_password.html", form=form), 422 if form.errors else 200
+    try:
+        with transaction(session()) as database:
+            user = mailed_links.change_password(database, token, now, form.password.data)
+    except InvalidValue as error:
+        _put_errors(form, error)
+        return render_template("auth/new_password.html", form=form), 422
+    signing.log.info("%r chose a new password by mail", user.name)
+    flash(gettext("Your password is changed, and you are signed out everywhere. Sign in with the new one."))
+    return redirect(url_for("auth.login"))
+
+
+@blueprint.route("/register", methods=["GET", "POST"])
+@limiter.limit(MAILS_PER_ADDRESS, methods=["POST"])
+def register() -> ResponseReturnValue:
+    """Ask for a link to a new account. The answer is the same for an address that has one."""
+    if not login_settings().registration:
+        raise NoSuchPage
+    form = AddressForm()
+    if not form.validate_on_submit():
+        return render_template("auth/register.html", form=form), 422 if form.errors else 200
+    now = datetime.now(UTC)
+    try:
+        with transaction(session()) as database:
+            token = mailed_links.offer_account(database, form.email.data, now, _link_lifetime())
+            owner = mailed_links.user_of_address(database, form.email.data.strip())
+    except InvalidValue as error:
+        _put_errors(form, error)
+        return render_template("auth/register.html", form=form), 422
+    if token:
+        _mail_offer(form.email.data.strip(), token, now)
+    elif owner is not None:
+        told = f"Somebody asked for a new account with this address. You have one: its name is {owner.name}.\n"
+        mail.send(owner.email, gettext("You have an account"), told)
+    return redirect(url_for("auth.mail_sent"))
+
+
+def _mail_offer(email: str, token: str, now: datetime) -> None:
+    mail.send(
+        email,
+        gettext("Your new account"),
+        _LINK_MAIL.format(
+            greeting="Hello,",
+            why="somebody asked for an account with this address. Choose its name and password here:",
+            address=_address("auth.make_account", token),
+            until=now + _link_lifetime(),
+            otherwise="If it was not you, there is nothing to do: no account is made.",
+        ),
+    )
+
+
+@blueprint.route("/register/<token>", methods=["GET", "POST"])
+@limiter.limit(FAILURES_PER_ADDRESS, deduct_when=lambda response: response.status_code == 404)
+def make_account(token: str) -> ResponseReturnValue:
+    """Choose name and password of a new account, with a link from a mail, and be signed in."""
+    if not login_settings().registration:
+        raise NoSuchPage
+    form = AccountForm()
+    now = datetime.now(UTC)
+    link = mailed_links.look(session(), token, TokenPurpose.REGISTER, now)
+    if not form.validate_on_submit():
+        return render_template("auth/make_account.html", form=form, email=link.email), 422 if form.errors else 200
+    try:
+        with transaction(session()) as database:
+            user = mailed_links.make_account(
+                database, token, now, form.name.data, form.password.data, display_name=form.display_name.data
+            )
+    except (InvalidValue, AlreadyExists) as error:
+        _put_errors(form, error)
+        return render_template("auth/make_account.html", form=form, email=link.email), 422
+    signing.log.info("%r made an account", user.name)
+    return signing.complete(user, Source("local"), url_for("auth.account"))
+
+
+@blueprint.route("/account/code", methods=["GET", "POST"])
+@limiter.limit(FAILURES_PER_ADDRESS, methods=["POST"], deduct_when=lambda response: response.status_code == 422)
+@login_required
+def switch_on_code() -> ResponseReturnValue:
+    """Put a secret into one's device, and confirm it by a first code. The recovery codes are shown once."""
+    person = the_viewer()
+    if accounts.active_user(session(), person.user_id).password_hash is None:
+        raise NoSuchPage
+    if second_factor.is_on(session(), person.user_id):
+        return redirect(url_for("auth.account"))
+    form = CodeForm()
+    now = datetime.now(UTC)
+    if form.validate_on_submit():
+        try:
+            with transaction(session()) as database:
+                codes = second_factor.confirm(database, person.user_id, form.code.data, now)
+            signing.log.info("%r switched one-time codes on", person.name)
+            return render_template("auth/recovery_codes.html", codes=codes)
+        except InvalidValue as error:
+            form.code.errors = [error.message]
+    with transaction(session()) as database:
+        secret = second_factor.prepare(database, person.user_id, now)
+    address = second_factor.address(secret, person.name, everything().frontend.site_name)
+    page = render_template("auth/switch_on_code.html", form=form, secret=secret, address=address, picture=_qr(address))
+    return page, 422 if form.errors else 200
+
+
+def _qr(text: str) -> Markup:
+    """A QR code as SVG in the page: nobody else is asked for it, and no cache keeps it."""
+    made = segno.make(text, micro=False)
+    drawn = made.svg_inline(scale=5, border=4, dark="#000", light="#fff", omitsize=True, title=gettext("QR code"))
+    return Markup(drawn)  # noqa: S704 - made by segno; the text is in it as squares only
+
+
+@blueprint.route("/account/code/off", methods=["GET", "POST"])
+@limiter.limit(FAILURES_PER_NAME, key_func=lambda: f"user {the_viewer().user_id}", methods=["POST"], deduct_when=failed)
+@login_required
+def switch_off_code() -> ResponseReturnValue:
+    """No one-time codes any more: needs the password, and ends all sign-ins."""
+    form = SwitchOffForm()
+    if not form.validate_on_submit():
+        return render_template("auth/switch_off_code.html", form=form), 422 if form.errors else 200
+    name = the_viewer().name
+    try:
+        with transaction(session()) as database:
+            user = accounts.authenticate(database, name, form.password.data, datetime.now(UTC))
+            second_factor.switch_off(database, user)
+    except SignInRefused:
+        form.password.errors = [gettext("That is not your password.")]
+        return render_template("auth/switch_off_code.html", form=form), 422
+    signing.log.info("%r switched one-time codes off", name)
+    flash(gettext("One-time codes are off, and you are signed out everywhere. Please sign in again."))
+    return redirect(url_for("auth.login"))
