@@ -265,7 +265,9 @@ class FrontendSettings(Section):
     contact: str = Field("", description="e-mail address or URL shown in the footer; empty: none")
     redirector_url: str = Field("", description="public address of the redirector, shown in examples; empty: none")
     explain_url: str = Field(
-        "", pattern=r"^$|^https?://\S+$", description="the redirector's /explain, as this machine reaches it; empty: none"
+        "",
+        pattern=r"^$|^https?://\S+$",
+        description="the redirector's /explain, as this machine reaches it; empty: none",
     )
     max_netblock_ipv4: int = Field(16, ge=1, le=32, description="largest network that owners of mirrors may claim: /16")
     max_netblock_ipv6: int = Field(32, ge=1, le=128, description="the same for IPv6: /32")
@@ -282,7 +284,7 @@ class BrandSettings(Section):
     accent_dark: OptionalColour = Field("", description="the same in dark mode, as #63d4bd; empty: ours")
     legal: str = Field("", description="text at the foot of every page, such as the publisher")
     privacy: str = Field("", description="further text on the privacy page: who is responsible, whom to ask")
-    links: dict[str, WebAddress] = Field({}, description="further links at the foot of every page, an address for each text")
+    links: dict[str, WebAddress] = Field({}, description="further links at the foot of pages, an address for each text")
     security_contact: str = Field(
         "", pattern=r"^$|^(https://|mailto:)\S+$", description="https: or mailto: address of security.txt; empty: none"
     )
