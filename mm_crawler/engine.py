@@ -93,16 +93,28 @@ async def crawl(
     slots = asyncio.Semaphore(limits.hosts_at_once)  # first come, first served: hosts start in the order of the tasks
     indexes = Indexes()
 
-    async def run(task: HostTask) -> HostReport:
-        async with slots, guard(task) as busy:
-            if busy:
-                return not_asked(task, busy)
-            return await crawl_host(task, make_fetcher(), limits, Run(run_ends, make_notes(task), indexes))
+    ready: asyncio.Queue[HostReport | Exception] = asyncio.Queue(1)
 
-    running = [asyncio.create_task(run(task)) for task in tasks]
+    async def run(task: HostTask) -> None:
+        try:
+            async with slots, guard(task) as busy:
+                if busy:
+                    report = not_asked(task, busy)
+                else:
+                    report = await crawl_host(task, make_fetcher(), limits, Run(run_ends, make_notes(task), indexes))
+                await ready.put(report)  # its place is kept until then: where storing is slow, reports do not pile up
+        except Exception as error:  # noqa: BLE001  it is raised where the reports are read
+            await ready.put(error)
+
+    running = {asyncio.create_task(run(task)) for task in tasks}
+    for one in running:
+        one.add_done_callback(running.discard)
     try:
-        for finished in asyncio.as_completed(running):
-            yield await finished
+        for _ in tasks:
+            report = await ready.get()
+            if isinstance(report, Exception):
+                raise report
+            yield report
     finally:
         for one in running:
             one.cancel()
