@@ -69,10 +69,8 @@ def check(session: Session, user_id: int, code: str, now: datetime) -> bool:
 def renew_recovery_codes(session: Session, user_id: int) -> list[str]:
     """New recovery codes; the old ones are worth nothing any more."""
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
-    codes = [
-        "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(3)) for _ in range(RECOVERY_CODES)
-    ]
-    session.add_all(RecoveryCode(user_id=user_id, code_hash=token_hash(code)) for code in codes)
+    codes = [_recovery_code() for _ in range(RECOVERY_CODES)]
+    session.add_all(RecoveryCode(user_id=user_id, code_hash=_recovery_hash(code)) for code in codes)
     session.flush()
     return codes
 
@@ -107,7 +105,15 @@ def _accept(factor: SecondFactor, code: str, now: datetime) -> bool:
     return False
 
 
+def _recovery_code() -> str:
+    """Three groups of five letters: 74 bits."""
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(3))
+
+
+def _recovery_hash(code: str) -> str:
+    return token_hash("".join(code.split()).replace("-", "").lower())
+
+
 def _use_recovery_code(session: Session, user_id: int, code: str) -> bool:
-    typed = token_hash("".join(code.split()).lower())
-    same = (RecoveryCode.user_id == user_id, RecoveryCode.code_hash == typed)
+    same = (RecoveryCode.user_id == user_id, RecoveryCode.code_hash == _recovery_hash(code))
     return bool(session.scalars(delete(RecoveryCode).where(*same).returning(RecoveryCode.id)).all())
