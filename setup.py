@@ -48,13 +48,15 @@ CRAWLER = [
     "python-debian>=1.0,<2",  # APT's Release files
     "python-gnupg>=0.5.4,<0.6",  # drives GnuPG, which checks the signatures of metadata
 ]
+DOWNLOADS = ["urllib3>=2.5,<3"]  # clouds' networks, explanations by the redirector: verified TLS and limits
 FRONTEND = [
     *DATABASE,
+    *DOWNLOADS,
     "flask>=3.1,<4",  # pages
     "flask-sqlalchemy>=3.1,<4",  # a database session per request
     "flask-login>=0.6.3,<0.7",  # who is signed in
     "flask-wtf>=1.2,<2",  # CSRF tokens
-    "wtforms>=3.2,<4",  # forms
+    "wtforms>=3.3,<4",  # forms
     "flask-talisman>=1.1,<2",  # Content-Security-Policy and its relatives
     "flask-limiter>=3.9,<5",  # sign-in attempts per address
     "flask-babel>=4,<5",  # pages in the reader's language
@@ -63,7 +65,6 @@ FRONTEND = [
     "segno>=1.6,<2",  # their QR code as SVG, without a picture library
 ]
 GEODATA = ["mmdb-writer>=0.2.5,<0.3", "netaddr>=1.3,<2"]  # mm-admin geodata update: text ranges to MMDB
-DOWNLOADS = ["urllib3>=2.5,<3"]  # mm-admin netblock sync: clouds' networks, with verified TLS and limits
 AMQP = ["pika>=1.3,<2"]  # events for a message broker
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
 OIDC = ["authlib>=1.9,<2", "requests>=2.32,<3"]  # sign-in by OpenID Connect, and what it speaks HTTP with
@@ -113,6 +114,7 @@ setup(
         "mm_crawler.output",
         "mm_frontend",
         "mm_frontend.auth",
+        "mm_frontend.operators",
         "mm_frontend.public",
     ],
     package_dir={MIGRATIONS: "alembic", f"{MIGRATIONS}.versions": "alembic/versions"},

@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Flask
 from sqlalchemy import Engine
 
-from mm_frontend import db, errors, language, security, settings, theme
+from mm_frontend import db, errors, guards, language, security, settings, theme
 from mm_frontend.auth import assembly as auth
 from mm_frontend.guards import count_tries
+from mm_frontend.operators import views as operators
 from mm_frontend.public import branding, files, health
 from mm_frontend.public import views as public
 from mm_lib.database import make_engine
@@ -24,11 +25,12 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
     security.harden(app, configured.frontend)
     auth.register(app, configured)
     count_tries(app, configured.login.limits_storage)
+    guards.register(app)
     errors.register(app)
     language.register(app)
     theme.register(app, configured)
 
     app.register_blueprint(public.blueprint, seconds=configured.frontend.cache_seconds)
-    for part in (files, branding, health):
+    for part in (files, branding, health, operators):
         app.register_blueprint(part.blueprint)
     return app

@@ -17,6 +17,8 @@ from mm_lib.services.schema import SchemaState, current_revision
 # What SQLAlchemy raises when the database cannot be reached, is not set up, or has no connection to spare.
 UNAVAILABLE = (OperationalError, InterfaceError, NoConnectionFree)
 
+Work = Session  # what services work with, for views that hand it on
+
 _ENGINE = "SQLALCHEMY_ENGINE"
 
 

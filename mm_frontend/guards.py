@@ -1,4 +1,8 @@
-"""Who is asking, and whether they may: the sign-in of a request, its limits, and what asks for them."""
+"""Who is asking, and whether they may: the sign-in of a request, the table of who may what, and limits.
+
+Every request passes authorise() before its view and before its form is looked at. What a request is about is found
+there, each id below its parents, and views get it from reached(): none of them decides who may do what.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,99 @@ from functools import wraps
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import ParamSpec
 
-from flask import Flask, redirect, request, url_for
+from flask import Flask, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
 from flask_login import current_user
 from limits.errors import ConfigurationError
 
+from mm_frontend.db import session
+from mm_lib.model.accounts import Role
+from mm_lib.services import access, audit
+from mm_lib.services.access import (
+    ADMINISTER,
+    AUDIT,
+    CHANGE,
+    EVERYBODY,
+    MEMBER,
+    OWN,
+    SEE,
+    SIGNED_IN,
+    Reached,
+    Standing,
+)
+from mm_lib.services.errors import NotAllowed
 from mm_lib.services.sign_ins import SignedIn
 from mm_lib.settings import SettingsError
 
 P = ParamSpec("P")
+Who = frozenset[Standing]
+
+# Pages that are for everybody, or that ask for a sign-in themselves because they are about oneself.
+PARTS: dict[str, Who] = {
+    "auth": EVERYBODY,
+    "branding": EVERYBODY,
+    "files": EVERYBODY,
+    "health": EVERYBODY,
+    "public": EVERYBODY,
+}
+# Everything else: endpoint -> who may. An endpoint that stands in neither table is closed to everybody.
+ENDPOINTS: dict[str, Who] = {
+    "static": EVERYBODY,
+    "operators.badge": EVERYBODY,
+    "operators.badge_json": EVERYBODY,
+    "operators.mine": SIGNED_IN,
+    "operators.all_sites": SIGNED_IN,  # says politely that it is for others
+    "operators.new_site": SIGNED_IN,
+    "operators.ask_to_join": SIGNED_IN,
+    "operators.invitation": SIGNED_IN,
+    "operators.deleted": SIGNED_IN,
+    "operators.site": SEE,
+    "operators.site_events": SEE,
+    "operators.edit_site": CHANGE,
+    "operators.site_state": CHANGE,
+    "operators.add_member": CHANGE,
+    "operators.remove_member": CHANGE,
+    "operators.withdraw_invitation": CHANGE,
+    "operators.answer_request": CHANGE,
+    "operators.member_role": OWN,
+    "operators.transfer": OWN,
+    "operators.leave": MEMBER,
+    "operators.drop_site": OWN,
+    "operators.restore_site": OWN,
+    "operators.restore_host": CHANGE,
+    "operators.host": SEE,
+    "operators.host_crawls": SEE,
+    "operators.crawl_log": SEE,
+    "operators.host_asked": SEE,
+    "operators.host_explain": SEE,
+    "operators.host_checks": SEE,
+    "operators.new_host": CHANGE,
+    "operators.edit_host": CHANGE,
+    "operators.host_state": CHANGE,
+    "operators.check_now": CHANGE,
+    "operators.drop_host": CHANGE,
+    "operators.new_netblock": CHANGE,
+    "operators.edit_netblock": CHANGE,
+    "operators.drop_netblock": CHANGE,
+    "operators.new_asn": ADMINISTER,
+    "operators.edit_asn": ADMINISTER,
+    "operators.drop_asn": ADMINISTER,
+    "operators.new_country": CHANGE,
+    "operators.drop_country": CHANGE,
+    "operators.new_acl": CHANGE,
+    "operators.drop_acl": CHANGE,
+    "operators.new_category": CHANGE,
+    "operators.edit_category": ADMINISTER,
+    "operators.drop_category": CHANGE,
+    "operators.new_url": CHANGE,
+    "operators.edit_url": CHANGE,
+    "operators.drop_url": CHANGE,
+    "operators.new_maintenance": CHANGE,
+    "operators.edit_maintenance": CHANGE,
+    "operators.drop_maintenance": CHANGE,
+    "operators.all_events": AUDIT,
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +133,65 @@ def the_viewer() -> SignedIn:
     return found
 
 
+def register(app: Flask) -> None:
+    """Ask who may, before anything else of a request."""
+    app.before_request_funcs.setdefault(None, []).insert(0, authorise)
+
+
+def authorise() -> ResponseReturnValue | None:
+    """Let a request through to its view, or send it to the sign-in page. Raises NotFound, NotAllowed."""
+    who = ENDPOINTS.get(request.endpoint or "", PARTS.get(request.blueprint or ""))
+    if request.endpoint is None or who == EVERYBODY:
+        return None
+    person = viewer()
+    if who is None:
+        raise NotAllowed("Nobody may open this page: it is in no table of who may what.")
+    if person is None:
+        return _to_sign_in()
+    # A new event of the audit log says whose doing it is.
+    audit.sign(session(), audit.Actor(person.name, person.user_id, request.remote_addr or ""))
+    g.reached = access.reach(session(), request.view_args or {})
+    g.standings = access.standings(session(), person.user_id, person.role, g.reached.site)
+    if not who & standings():
+        raise NotAllowed("Your account may not do this. Members of a site see its pages; only some may change them.")
+    return None
+
+
+def reached() -> Reached:
+    """What the request is about."""
+    found = g.reached
+    assert isinstance(found, Reached)
+    return found
+
+
+def standings() -> frozenset[Standing]:
+    """What the viewer is towards what the request is about."""
+    found: frozenset[Standing] = g.get("standings", frozenset())
+    return found
+
+
+def may(who: Who) -> bool:
+    """Whether the viewer is among them, for what the request is about."""
+    return bool(who & standings())
+
+
+def is_role(role: Role) -> bool:
+    """Whether the viewer has this role beyond the own sites."""
+    person = viewer()
+    return person is not None and person.role is role
+
+
+def _to_sign_in() -> ResponseReturnValue:
+    return redirect(url_for("auth.login", next=here() or None))
+
+
 def login_required(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
     """Send people who are not signed in to the sign-in page, and afterwards back to where they were."""
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         if viewer() is None:
-            return redirect(url_for("auth.login", next=here() or None))
+            return _to_sign_in()
         return view(*args, **kwargs)
 
     return guarded
@@ -60,7 +199,8 @@ def login_required(view: Callable[P, ResponseReturnValue]) -> Callable[P, Respon
 
 def here() -> str:
     """The address of this page on this host, to come back to; empty when it cannot be come back to."""
-    if request.method not in ("GET", "HEAD") or (request.endpoint or "").startswith("auth.") and request.endpoint != "auth.account":
+    about_signing_in = request.blueprint == "auth" and request.endpoint != "auth.account"
+    if request.method not in ("GET", "HEAD") or about_signing_in:
         return ""
     return request.full_path.removesuffix("?")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from mm_lib.model.hosts import (
     Maintenance,
 )
 from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteJoinRequest, SiteMember
+from mm_lib.services import deletion
 from mm_lib.services.errors import NotFound
 
 Row = TypeVar("Row", bound=Base)
@@ -73,7 +75,7 @@ _BELOW_HOST: Mapping[str, type[Base]] = {
     "acl_id": HostAclAddress,
     "maintenance_id": Maintenance,
 }
-IDS = frozenset({"site_id", "host_id", "url_id", *_BELOW_SITE, *_BELOW_HOST})
+IDS = frozenset({"site_id", "host_id", "url_id", "deleted_site_id", "deleted_host_id", *_BELOW_SITE, *_BELOW_HOST})
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ def reach(session: Session, ids: Mapping[str, Any]) -> Reached:
     """What ids name, each below its parents. Raises NotFound when one is not there."""
     if any(id_ > LARGEST_ID for name, id_ in ids.items() if name in IDS):
         raise _nothing("page")
-    host = _host(session, ids["host_id"]) if "host_id" in ids else None
-    site = host.site if host else _site(session, ids["site_id"]) if "site_id" in ids else None
+    host = _find_host(session, ids)
+    site = host.site if host else _find_site(session, ids)
     rows = {
         name: _below(session, table, ids[name], column, parent)
         for tables, column, parent in ((_BELOW_SITE, "site_id", site), (_BELOW_HOST, "host_id", host))
@@ -106,6 +108,18 @@ def reach(session: Session, ids: Mapping[str, Any]) -> Reached:
     if "url_id" in ids:
         rows["url_id"] = _below(session, HostCategoryUrl, ids["url_id"], "host_category_id", rows["carried_id"])
     return Reached(site, host, rows)
+
+
+def _find_site(session: Session, ids: Mapping[str, Any]) -> Site | None:
+    if "deleted_site_id" in ids:
+        return deletion.find_deleted_site(session, ids["deleted_site_id"], datetime.now(UTC))
+    return _site(session, ids["site_id"]) if "site_id" in ids else None
+
+
+def _find_host(session: Session, ids: Mapping[str, Any]) -> Host | None:
+    if "deleted_host_id" in ids:
+        return deletion.find_deleted_host(session, ids["deleted_host_id"], datetime.now(UTC))
+    return _host(session, ids["host_id"]) if "host_id" in ids else None
 
 
 def _site(session: Session, id_: int) -> Site:

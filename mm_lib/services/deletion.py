@@ -31,6 +31,7 @@ class Deleted(NamedTuple):
     deleted_at: datetime
     deleted_by: str
     until: datetime  # afterwards it may be gone
+    is_site: bool
 
 
 def what_goes_with_site(session: Session, site: Site) -> dict[str, int]:
@@ -91,7 +92,7 @@ def list_deleted(session: Session, now: datetime, sites: list[int] | None = None
 def _deleted(thing: Site | Host, site: Site) -> Deleted:
     assert thing.deleted_at is not None
     until = thing.deleted_at + KEPT
-    return Deleted(thing.id, thing.name, site.id, site.name, thing.deleted_at, thing.deleted_by, until)
+    return Deleted(thing.id, thing.name, site.id, site.name, thing.deleted_at, thing.deleted_by, until, thing is site)
 
 
 def find_deleted_site(session: Session, id_: int, now: datetime) -> Site:

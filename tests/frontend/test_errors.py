@@ -11,15 +11,18 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine
 
+from mm_frontend import guards
 from mm_frontend.app import create_app
 from mm_frontend.errors import explain
+from mm_lib.services.access import EVERYBODY
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed, NotFound
 from tests.frontend.world import SETTINGS, headline, text, token
 
 
 @pytest.fixture
-def broken(app: Flask) -> FlaskClient:
+def broken(app: Flask, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
     """A view that fails with a secret in its message."""
+    monkeypatch.setitem(guards.ENDPOINTS, "broken", EVERYBODY)
 
     @app.get("/broken")
     def broken() -> str:

@@ -7,9 +7,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, create_engine
 
+from mm_frontend import guards
 from mm_frontend.app import create_app
 from mm_frontend.guards import client_network
 from mm_frontend.wsgi import build
+from mm_lib.services.access import EVERYBODY
 from mm_lib.settings import Settings, SettingsError
 from tests.frontend.world import settings, sign_in
 
@@ -83,11 +85,14 @@ def test_a_bad_secret_key_stops_the_start(secret: str | None) -> None:
         (2, "203.0.113.66, 198.51.100.7", "203.0.113.66"),
     ],
 )
-def test_only_counted_proxies_are_believed(trusted: int, forwarded: str, client_is: str) -> None:
+def test_only_counted_proxies_are_believed(
+    trusted: int, forwarded: str, client_is: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(guards.ENDPOINTS, "whoami", EVERYBODY)
     application = build(settings(trusted_proxies=trusted))
     seen: list[str] = []
     app: Flask = getattr(application, "app", application)
-    app.add_url_rule("/whoami", view_func=lambda: seen.append(client_network()) or "")
+    app.add_url_rule("/whoami", "whoami", lambda: seen.append(client_network()) or "")
     app.wsgi_app, wrapped = (application, app.wsgi_app) if trusted else (app.wsgi_app, None)
     if wrapped:
         application.app = wrapped

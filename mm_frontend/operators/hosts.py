@@ -1,0 +1,158 @@
+"""A host: its page in parts, and making, changing, switching and deleting it."""
+
+from __future__ import annotations
+
+from flask import flash, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from mm_frontend.db import Work, session
+from mm_frontend.guards import may, reached
+from mm_frontend.operators.blueprint import blueprint
+from mm_frontend.operators.forms import ConfirmForm, HostForm, SwitchForm
+from mm_frontend.operators.pages import carried_out, form_page, me, now, removal, saved, unlimited
+from mm_frontend.operators.sites import back_to_site, the_site
+from mm_lib.model.base import State
+from mm_lib.model.hosts import AsnKind, Host
+from mm_lib.services import access, deletion, host_details, hosts, jobs, maintenance, overview
+from mm_lib.services.hosts import HostFields
+
+_FAMILIES = {"": None, "yes": True, "no": False}
+
+
+def the_host() -> Host:
+    """The host that the page is about."""
+    host = reached().host
+    assert host is not None
+    return host
+
+
+def back_to_host() -> tuple[str, str]:
+    """Address and name of the host's page."""
+    return url_for("operators.host", host_id=the_host().id), the_host().name
+
+
+@blueprint.get("/host/<int:host_id>")
+def host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard has it
+    """Everything about a host."""
+    found = the_host()
+    return render_template(
+        "operators/host.html",
+        host=found,
+        part="host",
+        categories=overview.categories(session(), found),
+        repositories=overview.repositories(session(), found),
+        acl=host_details.list_acl_addresses(session(), found),
+        windows=maintenance.list_windows(session(), found, now()),
+        resting=overview.resting(session(), found, now()),
+        embargoed=host_details.is_embargoed(session(), found.country),
+        checks=[check for check in jobs.list_checks(session(), found, 10) if check.state in jobs.OPEN],
+        may_change=may(access.CHANGE),
+        unlimited=unlimited(),
+        confirm=ConfirmForm(),
+    )
+
+
+@blueprint.route("/host/<int:site_id>/new", methods=["GET", "POST"])
+def new_host(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Make a host of a site."""
+    site, form, made = the_site(), HostForm(), []
+
+    def change(database: Work) -> None:
+        host = hosts.add_host(
+            database, site.name, form.name.data, bandwidth_mbps=form.bandwidth_mbps.data, created_by=me()
+        )
+        host_details.edit_host(database, host, form.asn.data, **_fields(form))
+        made.append(host)
+
+    if carried_out(form, change):
+        _hint(made[0])
+        return saved("The host is there. Now say what it carries, and where.", _page(made[0].id))
+    return form_page(form, f"New host of {site.name}", back_to_site(), submit="Make the host")
+
+
+@blueprint.post("/host/<int:host_id>", endpoint="edit_host")
+@blueprint.route("/host/<int:host_id>/edit", methods=["GET", "POST"])
+def edit_host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Change a host."""
+    found = the_host()
+    form = HostForm()
+    if not form.is_submitted():
+        form.process(obj=found, **_shown(found))
+
+    def change(database: Work) -> None:
+        host_details.edit_host(database, found, form.asn.data, **_fields(form))
+
+    if carried_out(form, change):
+        _hint(found)
+        return saved(f"Saved {found.name}.", back_to_host()[0])
+    return form_page(form, f"Change {found.name}", back_to_host())
+
+
+def _shown(host: Host) -> dict[str, object]:
+    """What a form shows in another way than the table has it."""
+    names = {value: name for name, value in _FAMILIES.items()}
+    own = [row.asn for row in host.asns if row.kind is AsnKind.OWN]
+    return {
+        "has_ipv4": names[host.has_ipv4],
+        "has_ipv6": names[host.has_ipv6],
+        "asn": own[0] if own else None,
+        "country": host.country or "",
+    }
+
+
+def _fields(form: HostForm) -> HostFields:
+    place = None if form.latitude.data is None else (form.latitude.data, form.longitude.data)
+    return {
+        "name": form.name.data,
+        "country": form.country.data,
+        "bandwidth_mbps": form.bandwidth_mbps.data,
+        "max_connections": form.max_connections.data,
+        "private": form.private.data,
+        "crawl_private": form.crawl_private.data,
+        "asn_clients": form.asn_clients.data,
+        "has_ipv4": _FAMILIES[form.has_ipv4.data],
+        "has_ipv6": _FAMILIES[form.has_ipv6.data],
+        "coordinates": place,
+        "comment": form.comment.data or "",
+        "robot_email": form.robot_email.data or "",
+    }
+
+
+def _hint(host: Host) -> None:
+    if host_details.is_embargoed(session(), host.country):
+        flash("Mirrors in that country are not used here: clients will not be sent to this host.")
+
+
+def _page(host_id: int) -> str:
+    return url_for("operators.host", host_id=host_id)
+
+
+@blueprint.route("/host/<int:host_id>/state", methods=["GET", "POST"])
+def host_state(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Switch a host on or off, also one that the crawler switched off."""
+    found, form = the_host(), SwitchForm()
+    on = found.state is not State.ACTIVE
+
+    def change(database: Work) -> None:
+        host_details.switch(database, found, on=on, reason=form.reason.data, by=me(), unlimited=unlimited())
+
+    if carried_out(form, change):
+        return saved(f"{found.name} is switched {'on' if on else 'off'}.", back_to_host()[0])
+    intro = f"It was switched off: {found.state_reason}" if on else ""
+    word = "on" if on else "off"
+    return form_page(form, f"Switch {found.name} {word}", back_to_host(), intro=intro, submit=f"Switch {word}")
+
+
+@blueprint.route("/host/<int:host_id>/drop", methods=["GET", "POST"])
+def drop_host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Delete a host."""
+    found = the_host()
+    return removal(
+        ConfirmForm(),
+        f"the host {found.name}",
+        back_to_host(),
+        lambda database: deletion.delete_host(database, found, me(), now()),
+        goes_with=deletion.what_goes_with_host(session(), found),
+        note=f"You can bring it back for {deletion.KEPT.days} days.",
+        leads_to=back_to_site()[0],
+    )

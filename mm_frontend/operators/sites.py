@@ -1,0 +1,173 @@
+"""One's own sites: list, make, change, switch, delete and bring back."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from mm_frontend.db import Work, session
+from mm_frontend.guards import may, reached, the_viewer
+from mm_frontend.operators.blueprint import blueprint
+from mm_frontend.operators.forms import ConfirmForm, SiteForm, SwitchForm
+from mm_frontend.operators.pages import carried_out, form_page, me, now, removal, saved, unlimited, with_values
+from mm_lib.model.base import State
+from mm_lib.model.sites import MemberRole, Site
+from mm_lib.services import access, deletion, host_details, membership, overview, sites
+from mm_lib.services.access import AUDIT
+
+
+def the_site() -> Site:
+    """The site that the page is about."""
+    site = reached().site
+    assert site is not None
+    return site
+
+
+def back_to_site() -> tuple[str, str]:
+    """Address and name of the site's page."""
+    return url_for("operators.site", site_id=the_site().id), the_site().name
+
+
+@blueprint.get("/site/mine")
+def mine() -> ResponseReturnValue:
+    """One's own sites with their hosts."""
+    found = membership.my_sites(session(), the_viewer().user_id)
+    own = [row["site"] for row in found]
+    hosts = overview.sites_with_hosts(session(), own)
+    roles = {row["site"].id: row["role"] for row in found}
+    return render_template("operators/sites.html", title="My sites", sites=own, hosts=hosts, roles=roles)
+
+
+@blueprint.get("/admin/all_sites")
+def all_sites() -> ResponseReturnValue:
+    """Every site with its hosts, for administrators and auditors."""
+    if not may(AUDIT):
+        flash("The list of all sites is for administrators.")
+        return redirect(url_for("public.start"))
+    found = overview.all_sites(session())
+    hosts = overview.sites_with_hosts(session(), found)
+    return render_template("operators/sites.html", title="All sites", sites=found, hosts=hosts, roles={})
+
+
+@blueprint.route("/site/new", methods=["GET", "POST"])
+def new_site() -> ResponseReturnValue:
+    """Make a site and become its owner."""
+    form, made = SiteForm(), []
+
+    def change(database: Work) -> None:
+        site = sites.add_site(database, form.name.data, created_by=me())
+        sites.set_fields(database, site, **_fields(form))
+        membership.add(database, site, me(), MemberRole.OWNER, by_owner=True)
+        made.append(site.id)
+
+    if carried_out(form, change):
+        return saved("The site is there, and you are its owner. Now add its hosts.", _page(made[0]))
+    return form_page(form, "New site", (url_for("operators.mine"), "My sites"), submit="Make the site")
+
+
+def _page(site_id: int) -> str:
+    return url_for("operators.site", site_id=site_id)
+
+
+def _fields(form: SiteForm) -> sites.SiteFields:
+    return {
+        "name": form.name.data,
+        "org_url": form.org_url.data,
+        "private": form.private.data,
+        "all_sites_can_pull": form.all_sites_can_pull.data,
+        "downstream_comments": form.downstream_comments.data or "",
+    }
+
+
+@blueprint.get("/site/<int:site_id>")
+def site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard has it
+    """A site with its hosts and members."""
+    found = the_site()
+    return render_template(
+        "operators/site.html",
+        site=found,
+        hosts=overview.sites_with_hosts(session(), [found])[found.id],
+        members=membership.members(session(), found),
+        invitations=membership.list_invitations(session(), found, now()),
+        requests=membership.list_requests(session(), found),
+        may_change=may(access.CHANGE),
+        may_own=may(access.OWN),
+        is_member=may(access.MEMBER),
+        unlimited=unlimited(),
+        switch=SwitchForm(),
+    )
+
+
+@blueprint.post("/site/<int:site_id>", endpoint="edit_site")
+@blueprint.route("/site/<int:site_id>/edit", methods=["GET", "POST"])
+def edit_site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Change a site."""
+    found, form = the_site(), with_values(SiteForm(), the_site())
+
+    def change(database: Work) -> None:
+        was_private = found.private
+        sites.set_fields(database, found, **_fields(form))
+        database.flush()
+        if found.private != was_private:
+            hosts = overview.sites_with_hosts(database, [found])[found.id]
+            host_details.forget_content(database, [host.id for host in hosts])
+
+    if carried_out(form, change):
+        return saved(f"Saved {found.name}.", back_to_site()[0])
+    return form_page(form, f"Change {found.name}", back_to_site())
+
+
+@blueprint.route("/site/<int:site_id>/state", methods=["GET", "POST"])
+def site_state(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Switch a site with all its hosts on or off."""
+    found, form = the_site(), SwitchForm()
+    on = found.state is not State.ACTIVE
+
+    def change(database: Work) -> None:
+        host_details.switch(database, found, on=on, reason=form.reason.data, by=me(), unlimited=unlimited())
+
+    if carried_out(form, change):
+        return saved(f"{found.name} is switched {'on' if on else 'off'}.", back_to_site()[0])
+    title = f"Switch {found.name} {'on' if on else 'off'}"
+    return form_page(form, title, back_to_site(), submit=f"Switch {'on' if on else 'off'}")
+
+
+@blueprint.route("/site/<int:site_id>/drop", methods=["GET", "POST"])
+def drop_site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Delete a site with its hosts."""
+    found = the_site()
+    return removal(
+        ConfirmForm(),
+        f"the site {found.name}",
+        back_to_site(),
+        lambda database: deletion.delete_site(database, found, me(), now()),
+        goes_with=deletion.what_goes_with_site(session(), found),
+        note=f"You can bring it back for {deletion.KEPT.days} days.",
+        leads_to=url_for("operators.deleted"),
+    )
+
+
+@blueprint.get("/deleted")
+def deleted() -> ResponseReturnValue:
+    """What one deleted and may bring back; administrators see all."""
+    own = None if may(AUDIT) else membership.site_ids(session(), the_viewer().user_id)
+    return render_template("operators/deleted.html", rows=deletion.list_deleted(session(), now(), own))
+
+
+@blueprint.post("/deleted/site/<int:deleted_site_id>/restore")
+def restore_site(deleted_site_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Bring a site back."""
+    found, form = the_site(), ConfirmForm()
+    if carried_out(form, lambda database: deletion.restore_site(database, found)):
+        return saved(f"{found.name} is back, with its hosts.", back_to_site()[0])
+    return saved(" ".join(form.form_errors), url_for("operators.deleted"))
+
+
+@blueprint.post("/deleted/host/<int:deleted_host_id>/restore")
+def restore_host(deleted_host_id: int) -> ResponseReturnValue:
+    """Bring a host back."""
+    host, form = reached().host, ConfirmForm()
+    assert host is not None
+    if carried_out(form, lambda database: deletion.restore_host(database, host)):
+        return saved(f"{host.name} is back.", url_for("operators.host", host_id=deleted_host_id))
+    return saved(" ".join(form.form_errors), url_for("operators.deleted"))

@@ -1,0 +1,8 @@
+"""Every page for operators, loaded: each module adds its own to the blueprint."""
+
+from __future__ import annotations
+
+from mm_frontend.operators import details, events, hosts, members, service, sites
+from mm_frontend.operators.blueprint import blueprint
+
+__all__ = ["blueprint", "details", "events", "hosts", "members", "service", "sites"]

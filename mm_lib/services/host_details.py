@@ -1,0 +1,251 @@
+"""What belongs to a host, with the rules that its owners are held to and administrators are not.
+
+Everything here is for people: they are told what would be right. `unlimited` is said by administrators only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import NamedTuple, Unpack
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from mm_lib.model.base import Base, State
+from mm_lib.model.content import Category
+from mm_lib.model.geography import EmbargoedCountry
+from mm_lib.model.hosts import (
+    AsnKind,
+    Host,
+    HostAclAddress,
+    HostAsn,
+    HostCategory,
+    HostCategoryUrl,
+    HostNetblock,
+)
+from mm_lib.model.sites import Site
+from mm_lib.model.state import HostCategoryState
+from mm_lib.rules.netblocks import Netblock, parse_netblock
+from mm_lib.services import hosts
+from mm_lib.services.content import clean_text
+from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed
+from mm_lib.services.hosts import HostFields
+
+Resolve = Callable[[str], list[str]]
+PERMITTED = "an administrator can enter it for you"
+
+
+class Limits(NamedTuple):
+    """How large a network owners may claim: lengths of the prefix."""
+
+    ipv4: int = 16
+    ipv6: int = 32
+
+
+def edit_host(session: Session, host: Host, asn: int | None, **fields: Unpack[HostFields]) -> None:
+    """Change a host and its own autonomous system. Raises InvalidValue, AlreadyExists.
+
+    Between public and private all that was known of its content is forgotten: it was found out in another way.
+    """
+    was_private = host.private
+    name = fields.get("name", host.name).strip()
+    with session.no_autoflush:
+        same = select(Host.id).where(Host.site_id == host.site_id, Host.name == name, Host.id != host.id)
+        if session.scalar(same):
+            raise AlreadyExists(f"{host.site.name} has a host {name!r} already.")
+        hosts.set_fields(host, **fields)
+        set_own_asn(session, host, asn)
+    if host.private != was_private:
+        forget_content(session, [host.id])
+    session.flush()
+
+
+def set_own_asn(session: Session, host: Host, number: int | None) -> None:
+    """The autonomous system that the host stands in; None: not known. Raises InvalidValue, AlreadyExists."""
+    own = [row for row in host.asns if row.kind is AsnKind.OWN]
+    if [row.asn for row in own] == ([number] if number else []):
+        return
+    for row in own:
+        host.asns.remove(row)
+    session.flush()
+    if number:
+        hosts.add_asn(session, host, number, AsnKind.OWN)
+
+
+def forget_content(session: Session, host_ids: list[int]) -> None:
+    """No directory of these hosts counts as up to date until they are asked, or check in, again."""
+    carried = select(HostCategory.id).where(HostCategory.host_id.in_(host_ids))
+    session.execute(delete(HostCategoryState).where(HostCategoryState.host_category_id.in_(carried)))
+
+
+def is_embargoed(session: Session, country: str | None) -> bool:
+    """Whether mirrors of this country are not used."""
+    return session.scalar(select(EmbargoedCountry.id).where(EmbargoedCountry.country == country)) is not None
+
+
+# -- networks
+
+
+def save_netblock(
+    session: Session,
+    host: Host,
+    row: HostNetblock | None,
+    text: str,
+    name: str,
+    *,
+    limits: Limits | None,
+    resolve: Resolve,
+) -> HostNetblock:
+    """Add a netblock, or change one. `limits` None: an administrator's. Raises InvalidValue, AlreadyExists."""
+    try:
+        parsed = parse_netblock(text)
+    except ValueError as error:
+        raise InvalidValue("netblock", str(error)) from None
+    if any(known.netblock == parsed.text and known is not row for known in host.netblocks):
+        raise AlreadyExists(f"{host.name} has the netblock {parsed.text} already.")
+    if limits is not None:
+        _refuse_size(parsed, limits)
+        _refuse_overlap(session, host, parsed)
+    if parsed.family is None and not resolve(parsed.text):
+        raise InvalidValue("netblock", f"the name {parsed.text} has no address; check its spelling")
+    row = row or HostNetblock(host_id=host.id)
+    row.netblock, row.name = parsed.text, clean_text("name", name, 255)
+    row.family, row.first_address, row.last_address = parsed.family, parsed.first, parsed.last
+    if row not in host.netblocks:
+        host.netblocks.append(row)
+    session.flush()
+    return row
+
+
+def _refuse_size(parsed: Netblock, limits: Limits) -> None:
+    if parsed.family is None:
+        return
+    network = ipaddress.ip_network(parsed.text)
+    least = limits.ipv4 if parsed.family == 4 else limits.ipv6
+    if network.prefixlen < least:
+        raise InvalidValue("netblock", f"must not be larger than /{least}; {PERMITTED}")
+    if not network.is_global:
+        raise InvalidValue("netblock", f"{network} is not used on the Internet; {PERMITTED}")
+
+
+def _refuse_overlap(session: Session, host: Host, parsed: Netblock) -> None:
+    same = HostNetblock.netblock == parsed.text
+    if parsed.family is not None:
+        same = (
+            (HostNetblock.family == parsed.family)
+            & (HostNetblock.first_address <= parsed.last)
+            & (HostNetblock.last_address >= parsed.first)
+        )
+    query = (
+        select(HostNetblock.netblock, Host.name, or_(Host.private, Site.private))
+        .join(Host, Host.id == HostNetblock.host_id)
+        .join(Site, Site.id == Host.site_id)
+        .where(same, Host.site_id != host.site_id)
+        .limit(1)
+    )
+    taken = session.execute(query).first()
+    if taken is not None:
+        netblock, name, private = taken
+        who = "a mirror of another site" if private else name
+        raise InvalidValue("netblock", f"{netblock} belongs to {who} already; {PERMITTED}")
+
+
+def add_acl_address(session: Session, host: Host, text: str) -> HostAclAddress:
+    """Let an address or name pull from the master. Raises InvalidValue, AlreadyExists."""
+    try:
+        address = parse_netblock(text).text.removesuffix("/32").removesuffix("/128")
+    except ValueError as error:
+        raise InvalidValue("address", str(error)) from None
+    known = select(HostAclAddress.id).where(HostAclAddress.host_id == host.id, HostAclAddress.address == address)
+    if session.scalar(known):
+        raise AlreadyExists(f"{host.name} has the address {address} already.")
+    row = HostAclAddress(host_id=host.id, address=address)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def list_acl_addresses(session: Session, host: Host) -> list[HostAclAddress]:
+    """Who may pull from the master for this host."""
+    query = select(HostAclAddress).where(HostAclAddress.host_id == host.id)
+    return list(session.scalars(query.order_by(HostAclAddress.address)))
+
+
+def rename_asn(session: Session, row: HostAsn, name: str) -> None:
+    """What the owner calls it. Raises InvalidValue."""
+    row.name = clean_text("name", name, 255)
+    session.flush()
+
+
+# -- categories and URLs
+
+
+def category_choices(session: Session, host: Host, unlimited: bool) -> list[Category]:
+    """What the host does not carry yet and its owner may add."""
+    carried = select(HostCategory.category_id).where(HostCategory.host_id == host.id)
+    query = select(Category).where(Category.id.not_in(carried)).order_by(Category.name)
+    return list(session.scalars(query if unlimited else query.where(~Category.admin_only)))
+
+
+def add_category(
+    session: Session, host: Host, category_id: int, *, always_up_to_date: bool, unlimited: bool
+) -> HostCategory:
+    """Let the host carry a category. Raises InvalidValue, AlreadyExists, NotAllowed."""
+    category = session.get(Category, category_id)
+    if category is None or (category.admin_only and not unlimited):
+        raise InvalidValue("category", "is not one that you can choose")
+    if any(carried.category_id == category.id for carried in host.categories):
+        raise AlreadyExists(f"{host.name} carries {category.name} already.")
+    _refuse_always(always_up_to_date, unlimited)
+    carried = HostCategory(category=category, always_up_to_date=always_up_to_date)
+    host.categories.append(carried)
+    session.flush()
+    return carried
+
+
+def edit_category(session: Session, carried: HostCategory, *, always_up_to_date: bool, unlimited: bool) -> None:
+    """Say whether it is served without being asked. Raises NotAllowed."""
+    if always_up_to_date != carried.always_up_to_date:
+        _refuse_always(True, unlimited)
+    carried.always_up_to_date = always_up_to_date
+    session.flush()
+
+
+def _refuse_always(wanted: bool, unlimited: bool) -> None:
+    if wanted and not unlimited:
+        raise NotAllowed("Only an administrator can say that a mirror is always up to date.")
+
+
+def save_url(
+    session: Session, carried: HostCategory, row: HostCategoryUrl | None, text: str, *, private: bool | None
+) -> HostCategoryUrl:
+    """Add a URL to a category, or change one. `private` None: as it is. Raises InvalidValue, AlreadyExists."""
+    address = hosts.free_url(session, text, row)
+    if row is None:
+        row = HostCategoryUrl(url=address, private=bool(private))
+        carried.urls.append(row)
+    if address != row.url:
+        # What was found out about the old address says nothing about the new one.
+        row.url, row.tried_at, row.problem, row.certificate_ends_at = address, None, "", None
+    if private is not None:
+        row.private = private
+    session.flush()
+    return row
+
+
+def remove(session: Session, row: Base) -> None:
+    """Take something away from its host, for good."""
+    session.delete(row)
+    session.flush()
+
+
+def switch(session: Session, thing: Host | Site, *, on: bool, reason: str, by: str, unlimited: bool) -> None:
+    """Let a host or site take part, or not. Raises InvalidValue without a reason, NotAllowed against administrators."""
+    text = clean_text("reason", reason, 500)
+    if not text:
+        raise InvalidValue("reason", "say why; everybody who looks after it sees it")
+    if on and thing.state is State.ADMIN_DISABLED and not unlimited:
+        raise NotAllowed(f"An administrator switched {thing.name} off ({thing.state_reason}); ask them.")
+    off = State.ADMIN_DISABLED if unlimited else State.OWNER_DISABLED
+    hosts.set_state(session, thing, State.ACTIVE if on else off, text, by)

@@ -1,0 +1,207 @@
+"""Every route of the application, walked by everybody: one table says who may, and a route without a row fails."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+
+from mm_frontend import guards
+from mm_frontend.app import create_app
+from mm_frontend.operators import pages
+from mm_lib.database import make_engine, make_sessions
+from mm_lib.services.access import EVERYBODY
+from mm_lib.settings import DatabaseSettings
+from tests.frontend import operators_world, world
+from tests.frontend.operators_world import PEOPLE, Registry
+
+WHO = {
+    "everybody": set(PEOPLE),
+    "signed in": set(PEOPLE) - {"anonymous"},
+    "members": {"viewer", "admin", "owner"},
+    "see": {"viewer", "admin", "owner", "auditor", "super"},
+    "change": {"admin", "owner", "super"},
+    "own": {"owner", "super"},
+    "audit": {"auditor", "super"},
+    "administer": {"super"},
+}
+TABLE = """
+everybody   /static/<path:filename>
+everybody   / /mirrors /mirrors/<product> /mirrors/<product>/<version> /mirrors/<product>/<version>/<arch>
+everybody   /mirror/<int:host_id> /crawler/<int:host_id>.log /countries /country/<code> /crawler /privacy
+everybody   /robots.txt /.well-known/security.txt /security.txt /rsyncFilter /rsyncFilter/ /brand.css /brand/logo
+everybody   /healthz/live /healthz/ready
+everybody   /host/<int:host_id>/badge.svg /host/<int:host_id>/badge.json
+signed in   /site/mine /admin/all_sites /site/new /site/join /invitation/<token> /deleted
+see         GET/site/<int:site_id> /site/<int:site_id>/events
+change      POST/site/<int:site_id> /site/<int:site_id>/edit /site/<int:site_id>/state
+change      /site/<int:site_id>/admin/new /site/<int:site_id>/admin/<int:member_id>/delete
+change      /site/<int:site_id>/invitation/<int:invitation_id>/delete /host/<int:site_id>/new
+change      /site/<int:site_id>/join/<int:request_id>/<decision>
+own         /site/<int:site_id>/admin/<int:member_id>/role /site/<int:site_id>/transfer /site/<int:site_id>/drop
+own         /deleted/site/<int:deleted_site_id>/restore
+change      /deleted/host/<int:deleted_host_id>/restore
+members     /site/<int:site_id>/leave
+see         GET/host/<int:host_id> /host/<int:host_id>/logs /host/<int:host_id>/logs/<name>
+see         /host/<int:host_id>/checks /host/<int:host_id>/asked /host/<int:host_id>/explain
+change      POST/host/<int:host_id> /host/<int:host_id>/edit /host/<int:host_id>/state /host/<int:host_id>/drop
+change      /host/<int:host_id>/check
+change      /host/<int:host_id>/netblock/new /host/<int:host_id>/host_netblock/<int:netblock_id>
+change      /host/<int:host_id>/host_netblock/<int:netblock_id>/delete
+administer  /host/<int:host_id>/asn/new /host/<int:host_id>/host_asn/<int:asn_id>
+administer  /host/<int:host_id>/host_asn/<int:asn_id>/delete
+change      /host/<int:host_id>/country/new /host/<int:host_id>/host_country/<int:country_id>/delete
+change      /host/<int:host_id>/host_acl_ip/new /host/<int:host_id>/host_acl_ip/<int:acl_id>/delete
+change      /host/<int:host_id>/category/new /host/<int:host_id>/category/<int:carried_id>/delete
+administer  /host/<int:host_id>/category/<int:carried_id>
+change      /host/<int:host_id>/category/<int:carried_id>/url/new
+change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>
+change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>/delete
+change      /host/<int:host_id>/maintenance/new /host/<int:host_id>/maintenance/<int:maintenance_id>
+change      /host/<int:host_id>/maintenance/<int:maintenance_id>/delete
+audit       /events
+"""
+ONESELF = ("auth",)  # pages about one's own account: their tests say what they show to whom
+VALUES = {
+    "product": "Fedora",
+    "version": "44",
+    "arch": "x86_64",
+    "code": "DE",
+    "filename": "style.css",
+    "decision": "admin",
+}
+
+
+def rows() -> dict[str, str]:
+    """Method and rule, or the rule alone -> who may."""
+    found = {}
+    for line in TABLE.strip().splitlines():
+        who = next(name for name in WHO if line.startswith(name))
+        found.update(dict.fromkeys(line.removeprefix(who).split(), who))
+    return found
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Engine]:
+    path = tmp_path_factory.mktemp("who") / "registry.sqlite"
+    shutil.copy(sqlite_template, path)
+    made = make_engine(DatabaseSettings(url=f"sqlite:///{path}"))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture(scope="module")
+def registry(engine: Engine) -> Registry:
+    with make_sessions(engine)() as session:
+        return operators_world.build(session)
+
+
+@pytest.fixture(scope="module")
+def app(engine: Engine) -> Iterator[Flask]:
+    app = create_app(world.SETTINGS, engine)
+    guards.limiter.enabled = False
+    yield app
+    guards.limiter.enabled = True
+
+
+@pytest.fixture(scope="module")
+def people(app: Flask, registry: Registry) -> dict[str, FlaskClient]:
+    found = {name: operators_world.signed_in(app, name) for name in PEOPLE}
+    app.config["WTF_CSRF_ENABLED"] = False  # who may is decided before; tests of forms try their tokens
+    return found
+
+
+def routes(app: Flask) -> list[tuple[str, str, str]]:
+    """Method, rule and part of each."""
+    return [
+        (method, rule.rule, rule.endpoint.partition(".")[0])
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) & {"GET", "POST"})
+    ]
+
+
+def address(rule: str, registry: Registry) -> str:
+    """The rule with values that lead somewhere."""
+    values = {**VALUES, **registry.ids, "token": registry.token, "name": "20261120T120000Z-1-full"}
+    return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), rule)
+
+
+def is_refused(answer: object) -> bool:
+    status, location = getattr(answer, "status_code", 0), getattr(answer, "location", None) or ""
+    return status == 403 or (status == 302 and location.startswith("/login"))
+
+
+def test_every_route_has_a_row_and_every_row_a_route(app: Flask) -> None:
+    ruled = rows()
+    known = {rule for rule in ruled if rule.startswith("/")} | {rule for rule in ruled if not rule.startswith("/")}
+    missing = [
+        (method, rule)
+        for method, rule, part in routes(app)
+        if part not in ONESELF and rule not in known and f"{method}{rule}" not in known
+    ]
+    assert missing == []
+    rules = {rule for _, rule, _ in routes(app)}
+    assert [row for row in ruled if row.removeprefix("GET").removeprefix("POST") not in rules] == []
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_everybody_may_what_the_table_says(
+    app: Flask, registry: Registry, people: dict[str, FlaskClient], person: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "transaction", operators_world.nothing_stays)
+    ruled, wrong = rows(), []
+    for method, rule, part in routes(app):
+        if part in ONESELF:
+            continue
+        may = person in WHO[ruled.get(rule) or ruled[f"{method}{rule}"]]
+        answer = people[person].open(address(rule, registry), method=method)
+        if is_refused(answer) == may or answer.status_code >= 500:
+            wrong.append((method, rule, "may" if may else "may not", answer.status_code))
+        answer.close()
+    assert wrong == []
+
+
+def test_ids_of_another_site_are_not_found_below_ones_own(
+    app: Flask, registry: Registry, people: dict[str, FlaskClient]
+) -> None:
+    """For every nested id of every route: a thing of another site, asked for below one's own host or site."""
+    wrong = []
+    for method, rule, _ in routes(app):
+        names = re.findall(r"<int:(\w+)>", rule)
+        for name in names[1:]:
+            mixed = re.sub(
+                r"<(?:\w+:)?(\w+)>",
+                lambda match, name=name: str({**VALUES, **registry.ids, name: registry.others[name]}[match[1]]),
+                rule,
+            )
+            status = people["owner"].open(mixed, method=method).status_code
+            if status != 404 and "asn" not in name and not rule.endswith("<int:carried_id>"):
+                wrong.append((method, mixed, status))
+            assert people["super"].open(mixed, method=method).status_code == 404
+    assert wrong == []
+
+
+def test_an_endpoint_in_no_table_is_closed_to_everybody(engine: Engine, registry: Registry) -> None:
+    app = create_app(world.SETTINGS, engine)
+    app.add_url_rule("/forgotten", "forgotten", lambda: "open")
+    assert app.test_client().get("/forgotten").status_code == 403
+    assert operators_world.signed_in(app, "super").get("/forgotten").status_code == 403
+
+
+def test_the_table_of_the_guards_names_only_what_exists(app: Flask) -> None:
+    assert set(guards.ENDPOINTS) <= {rule.endpoint for rule in app.url_map.iter_rules()}
+    assert all(who == EVERYBODY for who in guards.PARTS.values())
+
+
+@pytest.mark.parametrize("path", ["/site/999", "/host/999", f"/host/{2**40}", "/host/999/netblock/new"])
+def test_what_is_not_there_is_not_found_and_strangers_must_sign_in_first(
+    people: dict[str, FlaskClient], path: str
+) -> None:
+    assert people["owner"].get(path).status_code == 404
+    assert people["anonymous"].get(path).location.startswith("/login?next=")
