@@ -84,3 +84,49 @@ def test_a_secret_is_not_shown_when_settings_are_printed() -> None:
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().redirector.port = 1
+
+
+PROVIDER = """[oidc.providers.example]
+label = "Example"
+issuer = "https://id.example.org"
+client_id = "mirrors"
+"""
+PAGES = "[frontend]\npublic_url = 'https://mirrors.example.org'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[login]\nregistration = true\n", "needs login.local, mail.server and frontend.public_url"),
+        ("[login]\nlimits_storage = 'mysql://x'\n", "login.limits_storage"),
+        ("[ldap]\nservers = ['ldap.example.org']\nbase = 'dc=x'\n", "ldap.servers.0.*must be ldap://HOST"),
+        ("[ldap]\nservers = ['ldaps://h']\n", "ldap.base"),
+        ("[ldap]\nservers = ['ldaps://h']\nuser_dn = '{name}@example.org'\n", "ldap.user_dn is no DN"),
+        ("[ldap]\nuser_filter = '(uid=ada)'\n", "ldap.user_filter.*must contain {name}"),
+        (PROVIDER, "oidc.providers needs frontend.public_url"),
+        (PAGES + PROVIDER.replace("https", "http"), "must begin with https://"),
+        (PAGES + PROVIDER.replace("client_id", "clientid"), r"oidc.providers.example.clientid: unknown key"),
+        (PAGES + PROVIDER + "client_secret = 'a'\nclient_secret_file = 'b'\n", "keep one of them"),
+        (PAGES + PROVIDER.replace("providers.example", "providers.Ex_ample"), "oidc.providers"),
+    ],
+)
+def test_what_is_wrong_with_sign_in_is_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load(write(tmp_path / "c.toml", text), {})
+
+
+def test_the_secret_of_a_provider_may_be_in_a_file_beside(tmp_path: Path) -> None:
+    write(tmp_path / "secret", "the secret\n")
+    settings = load(write(tmp_path / "c.toml", PAGES + PROVIDER + "client_secret_file = 'secret'\n"), {})
+    assert settings.oidc.providers["example"].secret() == "the secret"
+    (tmp_path / "secret").unlink()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        settings.oidc.providers["example"].secret()
+
+
+def test_providers_may_be_given_by_the_environment(tmp_path: Path) -> None:
+    given = '{"x": {"label": "X", "issuer": "https://x.example", "client_id": "m", "client_secret": "s"}}'
+    settings = load(write(tmp_path / "c.toml", PAGES), {"MM_OIDC__PROVIDERS": given})
+    assert settings.oidc.providers["x"].secret() == "s"
+    with pytest.raises(SettingsError, match="must be a table"):
+        load(write(tmp_path / "d.toml", PAGES), {"MM_OIDC__PROVIDERS": "x"})
