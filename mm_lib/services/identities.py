@@ -6,7 +6,7 @@ A person is who the source's stable subject says, never who has the same name: t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -150,7 +150,9 @@ def _move_memberships(session: Session, other: User, user: User) -> None:
     for kind, key in kinds:
         column = getattr(kind, key)
         theirs = set(session.scalars(select(column).where(kind.user_id == user.id)))
-        for membership in session.scalars(select(kind).where(kind.user_id == other.id)).all():
+        memberships: Sequence[SiteMember | GroupMember]
+        memberships = session.scalars(select(kind).where(kind.user_id == other.id)).all()
+        for membership in memberships:
             if getattr(membership, key) in theirs:
                 session.delete(membership)
             else:
