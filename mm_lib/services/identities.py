@@ -150,8 +150,8 @@ def _move_memberships(session: Session, other: User, user: User) -> None:
     for kind, key in kinds:
         column = getattr(kind, key)
         theirs = set(session.scalars(select(column).where(kind.user_id == user.id)))
-        memberships: Sequence[SiteMember | GroupMember]
-        memberships = session.scalars(select(kind).where(kind.user_id == other.id)).all()
+        query: Any = select(kind).where(kind.user_id == other.id)  # of either; their common base has no user
+        memberships: Sequence[SiteMember | GroupMember] = session.scalars(query).all()
         for membership in memberships:
             if getattr(membership, key) in theirs:
                 session.delete(membership)
