@@ -85,9 +85,10 @@ class OpenidProvider:
             "/keys": lambda: _json({"keys": [key.as_dict(private=False) for key in self.published]}),
             "/authorize": lambda: self._authorize(request.args.to_dict()),
             "/token": lambda: self._token(request),
+            "/logout": lambda: Response("Signed out at the provider."),
             "/userinfo": lambda: _json({**self.user, "sub": self.userinfo_sub or self.user["sub"]}),
         }
-        return answers[path]()
+        return answers.get(path, lambda: Response(status=204))()  # browsers ask for a favicon, too
 
     def _authorize(self, asked: dict[str, str]) -> Response:
         self.asked.append(asked)

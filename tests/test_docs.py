@@ -11,7 +11,7 @@ import pytest
 
 from mm_crawler.cli import main as crawler
 from mm_lib.cli.main import main as admin
-from mm_lib.settings import sections
+from mm_lib.settings import OidcProvider, load, sections
 
 ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
@@ -29,6 +29,25 @@ def test_every_setting_is_documented_with_its_meaning(section: str, key: str, me
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     documented = set(re.findall(r"^\| `(\w+\.\w+)` \|", OPERATIONS, re.MULTILINE))
     assert documented == {f"{section}.{key}" for section, key, _ in KEYS}
+
+
+@pytest.mark.parametrize(
+    ("key", "meaning"), [(key, info.description) for key, info in OidcProvider.model_fields.items()]
+)
+def test_every_key_of_a_provider_is_documented_with_its_meaning(key: str, meaning: str) -> None:
+    assert f"| `{key}` | {meaning} (" in OPERATIONS
+
+
+EXAMPLES = re.findall(r"(?:^    \[(?:ldap|oidc\.providers\.\w+)\]$\n(?:    .+\n)+)", OPERATIONS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.split()[0])
+def test_examples_of_sign_in_are_settings(example: str, tmp_path: Path) -> None:
+    pages = "[frontend]\npublic_url = 'https://mirrors.example.org'\n"
+    path = tmp_path / "mirrormanager.toml"
+    path.write_text(pages + "\n".join(line.strip() for line in example.splitlines()))
+    settings = load(path, {})
+    assert settings.ldap.servers or settings.oidc.providers
 
 
 def commands(text: str) -> list[str]:
