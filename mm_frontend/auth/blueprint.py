@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from flask import Blueprint, Response, request
 
 blueprint = Blueprint("auth", __name__)
@@ -14,10 +16,16 @@ PROVIDER_PER_ADDRESS = "60 per 5 minutes"
 
 
 def failed(response: Response) -> bool:
-    """Whether a try to sign in counts: those that succeed lead on."""
-    return response.status_code != 302
+    """Whether a try to sign in counts: those that succeed lead on, and an outage is nobody's fault."""
+    return response.status_code not in (302, 503)
+
+
+def keep_nowhere(response: Response) -> Response:
+    """A page with a secret: neither a proxy nor the browser keeps it."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def typed_name() -> str:
-    """What tries for one name are counted by."""
-    return request.form.get("name", "").strip().lower()[:64]
+    """What tries for one name are counted by: directories find the same person under many spellings (RFC 4518)."""
+    return " ".join(unicodedata.normalize("NFKC", request.form.get("name", "")[:255]).casefold().split())

@@ -56,6 +56,12 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
     again = PasswordField(_("The same again"), [EqualTo("password", _("The two passwords are not the same."))])
 
 
+class ChangeForm(PasswordForm):
+    """The password that is, and the new one."""
+
+    old = PasswordField(_("Password until now"), [InputRequired(_("Enter your password.")), Length(max=MAX_PASSWORD)])
+
+
 class AccountForm(PasswordForm):
     """Name and password of a new account."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import segno
-from flask import flash, redirect, render_template, url_for
+from flask import flash, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_wtf import FlaskForm
@@ -13,10 +13,25 @@ from markupsafe import Markup
 from werkzeug.exceptions import NotFound as NoSuchPage
 
 from mm_frontend.auth import mail, signing
-from mm_frontend.auth.blueprint import FAILURES_PER_ADDRESS, FAILURES_PER_NAME, MAILS_PER_ADDRESS, blueprint, failed
-from mm_frontend.auth.forms import AccountForm, AddressForm, CodeForm, ForgottenForm, PasswordForm, SwitchOffForm
+from mm_frontend.auth.blueprint import (
+    FAILURES_PER_ADDRESS,
+    FAILURES_PER_NAME,
+    MAILS_PER_ADDRESS,
+    blueprint,
+    failed,
+    keep_nowhere,
+)
+from mm_frontend.auth.forms import (
+    AccountForm,
+    AddressForm,
+    ChangeForm,
+    CodeForm,
+    ForgottenForm,
+    PasswordForm,
+    SwitchOffForm,
+)
 from mm_frontend.db import session
-from mm_frontend.guards import limiter, login_required, the_viewer
+from mm_frontend.guards import limiter, login_required, the_viewer, viewer
 from mm_frontend.settings import everything
 from mm_frontend.settings import login as login_settings
 from mm_lib.database import transaction
@@ -39,6 +54,12 @@ The link works once, until {until:%Y-%m-%d %H:%M} UTC. {otherwise}
 
 def _link_lifetime() -> timedelta:
     return timedelta(hours=login_settings().link_hours)
+
+
+def _own_password() -> str:
+    """What tries of one's own password are counted by."""
+    person = viewer()
+    return f"password of user {person.user_id}" if person else ""
 
 
 def _address(endpoint: str, token: str) -> str:
@@ -171,6 +192,32 @@ def make_account(token: str) -> ResponseReturnValue:
     return signing.complete(user, Source("local"), url_for("auth.account"))
 
 
+@blueprint.route("/account/password", methods=["GET", "POST"])
+@limiter.limit(FAILURES_PER_NAME, key_func=_own_password, methods=["POST"], deduct_when=failed)
+@login_required
+def change_password() -> ResponseReturnValue:
+    """Change one's password; all sign-ins end, so that whoever knew the old one is out."""
+    name = the_viewer().name
+    if accounts.active_user(session(), the_viewer().user_id).password_hash is None:
+        raise NoSuchPage
+    form = ChangeForm()
+    if not form.validate_on_submit():
+        return render_template("auth/change_password.html", form=form), 422 if form.errors else 200
+    try:
+        with transaction(session()) as database:
+            user = accounts.authenticate(database, name, form.old.data, datetime.now(UTC))
+            accounts.change_password(database, user, form.password.data)
+    except SignInRefused:
+        form.old.errors = [gettext("That is not your password.")]
+    except InvalidValue as error:
+        _put_errors(form, error)
+    else:
+        signing.log.info("%r changed the password", name)
+        flash(gettext("Your password is changed, and you are signed out everywhere. Sign in with the new one."))
+        return redirect(url_for("auth.login"))
+    return render_template("auth/change_password.html", form=form), 422
+
+
 @blueprint.route("/account/code", methods=["GET", "POST"])
 @limiter.limit(FAILURES_PER_ADDRESS, methods=["POST"], deduct_when=lambda response: response.status_code == 422)
 @login_required
@@ -188,14 +235,14 @@ def switch_on_code() -> ResponseReturnValue:
             with transaction(session()) as database:
                 codes = second_factor.confirm(database, person.user_id, form.code.data, now)
             signing.log.info("%r switched one-time codes on", person.name)
-            return render_template("auth/recovery_codes.html", codes=codes)
+            return keep_nowhere(make_response(render_template("auth/recovery_codes.html", codes=codes)))
         except InvalidValue as error:
             form.code.errors = [error.message]
     with transaction(session()) as database:
         secret = second_factor.prepare(database, person.user_id, now)
     address = second_factor.address(secret, person.name, everything().frontend.site_name)
     page = render_template("auth/switch_on_code.html", form=form, secret=secret, address=address, picture=_qr(address))
-    return page, 422 if form.errors else 200
+    return keep_nowhere(make_response(page, 422 if form.errors else 200))
 
 
 def _qr(text: str) -> Markup:

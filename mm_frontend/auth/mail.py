@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from email.message import EmailMessage
 
 from flask import current_app
 
@@ -26,8 +25,7 @@ _KEY = "mm_mail"
 def send(to: str, subject: str, text: str) -> None:
     """Send a mail soon. That it could not be sent is in the log: the person asks again when none comes."""
     settings = everything()
-    message = private_letter(to, f"[{settings.frontend.site_name}] {subject}", text, settings)
-    _pool().submit(_deliver, message, settings)
+    _pool().submit(_deliver, to, f"[{settings.frontend.site_name}] {subject}", text, settings)
 
 
 def is_set_up() -> bool:
@@ -52,13 +50,15 @@ def _pool() -> ThreadPoolExecutor:
     return found
 
 
-def _deliver(message: EmailMessage, settings: Settings) -> None:
+def _deliver(to: str, subject: str, text: str, settings: Settings) -> None:
     sender = MailSender(settings.mail, settings.outbox.timeout)
     try:
-        sender.send_message(message, str(message["To"]))
+        sender.send_message(private_letter(to, subject, text, settings), to)
     except SendError as error:
-        log.error("a mail %r could not be sent: %s", str(message["Subject"]), error)
+        log.error("the mail %r could not be sent: %s", subject, error)
+    except Exception:  # nobody waits for the outcome, so it would be lost
+        log.exception("the mail %r could not be sent", subject)
     else:
-        log.info("sent a mail %r", str(message["Subject"]))
+        log.info("sent the mail %r", subject)
     finally:
         sender.close()

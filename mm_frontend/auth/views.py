@@ -191,9 +191,10 @@ def end_other_sign_ins() -> ResponseReturnValue:
 def _end(sign_in_id: int) -> Response:
     """End the sign-in that this request comes with, and that at the provider where it was made."""
     person = the_viewer()
-    beyond = sources.sign_out_address(person.source, sign_ins.hint(session(), sign_in_id))
     with transaction(session()) as database:
+        id_token = sign_ins.hint(database, sign_in_id)
         sign_ins.end(database, person.user_id, sign_in_id)
+    beyond = sources.sign_out_address(person.source, id_token)  # after the end: it may ask a provider that is slow
     flask.session.clear()
     if beyond:
         # A page that leads on, for a redirect after a form may not leave this host (form-action).

@@ -99,7 +99,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     looked_at(page)
     sign_in(page)
     looked_at(page)
-    for path in ("/account/code", "/account/code/off", "/logout"):
+    for path in ("/account/password", "/account/code", "/account/code/off", "/logout"):
         page.goto(path)
         looked_at(page)
     context.close()

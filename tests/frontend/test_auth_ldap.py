@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,8 @@ from sqlalchemy.orm import Session
 from mm_frontend.app import create_app
 from mm_lib.database import transaction
 from mm_lib.model.accounts import Role
-from mm_lib.services.accounts import create_user
-from mm_lib.settings import Settings
+from mm_lib.services.accounts import create_user, set_user
+from mm_lib.settings import Settings, SettingsError
 from tests.frontend import world
 from tests.frontend.world import text, token
 from tests.slapd import PEOPLE, READER, Slapd
@@ -91,6 +92,21 @@ def test_a_directory_that_is_down_is_said_to_be(engine: Engine, slapd: Slapd, ca
     assert "ldap://127.0.0.1:9" in caplog.text and "alice-secret" not in caplog.text
 
 
+def test_other_spellings_of_a_name_count_together(engine: Engine, slapd: Slapd) -> None:
+    """A directory finds alice under all of them."""
+    client = browser(engine, slapd)
+    names = ["alice", "ALICE", " alice ", "\uff41lice", "Alice"] * 2
+    assert [sign_in(client, name, "wrong").status_code for name in names] == [422] * 10
+    assert sign_in(client, "alice", "wrong").status_code == 429
+
+
+def test_a_package_that_is_missing_is_named(engine: Engine, slapd: Slapd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "mm_lib.services.ldap_directory", raising=False)
+    monkeypatch.setitem(sys.modules, "ldap", None)
+    with pytest.raises(SettingsError, match=r"pip install 'mirrormanager\[ldap\]'"):
+        browser(engine, slapd)
+
+
 def test_failures_are_limited_here_as_well(engine: Engine, slapd: Slapd) -> None:
     client = browser(engine, slapd)
     answers = [sign_in(client, "alice", "wrong").status_code for _ in range(11)]
@@ -98,8 +114,6 @@ def test_failures_are_limited_here_as_well(engine: Engine, slapd: Slapd) -> None
 
 
 def test_a_disabled_person_is_refused(engine: Engine, slapd: Slapd, session: Session) -> None:
-    from mm_lib.services.accounts import set_user
-
     client = browser(engine, slapd)
     sign_in(client, "alice", "alice-secret")
     with transaction(session):

@@ -172,6 +172,16 @@ def test_an_address_with_an_account_is_told_so_by_mail_only(app: Flask, client: 
     assert "/register/" not in first
 
 
+def test_a_password_is_changed_with_the_old_one_and_ends_all_sign_ins(client: FlaskClient) -> None:
+    sign_in(client)
+    form = {"password": NEW, "again": NEW}
+    assert "That is not your password." in text(send(client, "/account/password", old="wrong", **form))
+    assert send(client, "/account/password", old=PASSWORD, password="short", again="short").status_code == 422
+    assert send(client, "/account/password", old=PASSWORD, **form).location == "/login"
+    assert client.get("/account").status_code == 302
+    assert sign_in(client, "ada", NEW).status_code == 302
+
+
 def test_registration_is_off_unless_it_is_switched_on(engine: Engine) -> None:
     client = make(engine, {}).test_client()
     assert client.get("/register").status_code == 404
@@ -180,7 +190,9 @@ def test_registration_is_off_unless_it_is_switched_on(engine: Engine) -> None:
 
 
 def switch_on(client: FlaskClient) -> tuple[pyotp.TOTP, list[str]]:
-    page = client.get("/account/code").text
+    answer = client.get("/account/code")
+    assert answer.headers["Cache-Control"] == "no-store"
+    page = answer.text
     assert "<svg" in page and "otpauth://totp/Test%20Mirrors:ada" in page
     found = re.search(r'class="key">([A-Z2-7]+)<', page)
     assert found
