@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from pyroaring import BitMap
-from sqlalchemy import select, update
+from sqlalchemy import Insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -22,7 +23,7 @@ from mm_crawler.report import (
     Tier,
     Verdict,
 )
-from mm_lib.model.base import State
+from mm_lib.model.base import Base, State
 from mm_lib.model.content import FileDetail, Repository
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.state import (
@@ -37,6 +38,8 @@ from mm_lib.model.state import (
     RunKind,
     StateSource,
 )
+
+RepositoryRow = tuple[int | None, str, int | None]  # the version's file detail, verdict, seconds behind the newest
 
 PROGRAM = "mm-crawler"  # who decided, where a state or a change names somebody
 
@@ -225,18 +228,14 @@ def _store_health(session: Session, decision: CategoryDecision, at: datetime) ->
 
 def _store_repositories(session: Session, report: CategoryReport, at: datetime) -> None:
     """Which version of each repository's metadata the mirror has; what could not be found out stays as it was."""
-    found = {id_: said for id_, said in report.repositories.items() if said.verdict is not Verdict.UNKNOWN}
-    # A scan may have removed some of them while we asked.
-    repositories = set(session.scalars(select(Repository.id).where(Repository.id.in_(found))))
-    details = {said.file_detail_id for said in found.values() if said.file_detail_id}
-    details &= set(session.scalars(select(FileDetail.id).where(FileDetail.id.in_(details))))
-    rows = {
-        id_: (said.file_detail_id if said.file_detail_id in details else None, said.verdict.value, said.lag_seconds)
-        for id_, said in found.items()
-        if id_ in repositories
+    found = {
+        id_: (said.file_detail_id, said.verdict.value, said.lag_seconds)
+        for id_, said in report.repositories.items()
+        if said.verdict is not Verdict.UNKNOWN
     }
     kept = _kept_repositories(session, report.host_category_id)
-    changed = [
+    changed = _still_there(session, {id_: row for id_, row in found.items() if kept.get(id_) != row})
+    rows = [
         {
             "host_category_id": report.host_category_id,
             "repository_id": id_,
@@ -245,16 +244,31 @@ def _store_repositories(session: Session, report: CategoryReport, at: datetime) 
             "lag_seconds": lag_seconds,
             "checked_at": at,
         }
-        for id_, (file_detail_id, verdict, lag_seconds) in rows.items()
-        if kept.get(id_) != rows[id_]
+        for id_, (file_detail_id, verdict, lag_seconds) in changed.items()
     ]
-    _upsert(session, RepositoryMirrorState, ["host_category_id", "repository_id"], changed)
+    _upsert(session, RepositoryMirrorState, ["host_category_id", "repository_id"], rows)
     state = RepositoryMirrorState
-    mine = (state.host_category_id == report.host_category_id) & state.repository_id.in_(rows)
+    others = kept.keys() - found.keys()  # mostly none: so many parameters would take longer than all the rest
+    checked = state.repository_id.in_(found) if len(found) < len(others) else state.repository_id.not_in(others)
+    mine = (state.host_category_id == report.host_category_id) & checked
     session.execute(update(state).where(mine).values(checked_at=at), execution_options={"synchronize_session": False})
 
 
-def _kept_repositories(session: Session, host_category_id: int) -> dict[int, tuple[int | None, str, int | None]]:
+def _still_there(session: Session, found: dict[int, RepositoryRow]) -> dict[int, RepositoryRow]:
+    """A scan may have removed some repositories and versions while we asked."""
+    if not found:
+        return found
+    details = {file_detail_id for file_detail_id, _, _ in found.values() if file_detail_id}
+    repositories = set(session.scalars(select(Repository.id).where(Repository.id.in_(found))))
+    details &= set(session.scalars(select(FileDetail.id).where(FileDetail.id.in_(details))))
+    return {
+        id_: (file_detail_id if file_detail_id in details else None, verdict, lag)
+        for id_, (file_detail_id, verdict, lag) in found.items()
+        if id_ in repositories
+    }
+
+
+def _kept_repositories(session: Session, host_category_id: int) -> dict[int, RepositoryRow]:
     """What is kept already: most of it is the same after each crawl and needs no row written."""
     state = RepositoryMirrorState
     query = select(state.repository_id, state.file_detail_id, state.verdict, state.lag_seconds)
@@ -262,11 +276,17 @@ def _kept_repositories(session: Session, host_category_id: int) -> dict[int, tup
     return {id_: (file_detail_id, verdict, lag) for id_, file_detail_id, verdict, lag in rows}
 
 
-def _upsert(session: Session, table: type[Any], key: list[str], rows: list[dict[str, Any]]) -> None:
-    """Insert rows, or update those that are there. Both databases can do that in one statement, each by its dialect."""
-    if not rows:
-        return
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    session.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)
+def _upsert(session: Session, table: type[Base], key: list[str], rows: list[dict[str, Any]]) -> None:
+    """Insert rows, or update those that are there."""
+    if rows:
+        statement = _upsert_statement(session.get_bind().dialect.name, table, tuple(key), tuple(rows[0]))
+        # Not by the session, which would look for objects to make of hundreds of rows.
+        session.connection().execute(statement, rows)
+
+
+@cache
+def _upsert_statement(dialect: str, table: type[Base], key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
+    """Both databases can do that in one statement, each by its dialect."""
+    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    changed = {name: statement.excluded[name] for name in columns if name not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=changed)

@@ -36,7 +36,10 @@ def engine_options(settings: DatabaseSettings) -> dict[str, Any]:
     """What create_engine needs besides the URL."""
     if make_url(settings.url).get_backend_name() == "sqlite":
         return {}
-    return {"pool_size": settings.pool_size, "pool_pre_ping": True}
+    options: dict[str, Any] = {"pool_size": settings.pool_size, "pool_pre_ping": True}
+    if make_url(driver_url(settings.url)).get_driver_name() == "psycopg2":
+        options["executemany_mode"] = "values_plus_batch"  # else each row of many makes its own trip to the server
+    return options
 
 
 def make_engine(settings: DatabaseSettings) -> Engine:
