@@ -89,8 +89,8 @@ class HostForm(FlaskForm):  # type: ignore[misc]
     asn_clients = BooleanField(
         "Preferred for clients of its autonomous system", default=True, description="They get this host first."
     )
-    has_ipv4 = SelectField("Reached by IPv4", choices=KNOWN, description="The crawler finds out by itself as well.")
-    has_ipv6 = SelectField("Reached by IPv6", choices=KNOWN)
+    has_ipv4 = SelectField("Reached by IPv4", choices=KNOWN, validate_choice=False)
+    has_ipv6 = SelectField("Reached by IPv6", choices=KNOWN, validate_choice=False)
     latitude = FloatField("Latitude", [Optional(), NumberRange(-90, 90, "Enter -90 to 90.")], description="In degrees.")
     longitude = FloatField("Longitude", [Optional(), NumberRange(-180, 180, "Enter -180 to 180.")])
     comment = TextAreaField("Public comment", [Length(max=2000)], description="Stands in the list of mirrors.")

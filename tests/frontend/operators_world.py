@@ -34,6 +34,12 @@ class Registry:
         self.others: dict[str, int] = {}
         self.token = ""
 
+    def again(self, session: Session) -> Registry:
+        """The same in a copy of the database."""
+        found = Registry(session.get_one(Site, self.site.id), session.get_one(Host, self.host.id))
+        found.ids, found.others, found.token = self.ids, self.others, self.token
+        return found
+
 
 def build(session: Session) -> Registry:
     """Everything, in a transaction of its own."""

@@ -1,0 +1,563 @@
+"""What operators do with sites, members and hosts: the reference's black-box cases, and what it got wrong."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, NullPool, create_engine, select
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from mm_frontend import guards
+from mm_frontend.app import create_app
+from mm_frontend.operators.details import RESOLVER
+from mm_lib.database import make_sessions, prepare, transaction
+from mm_lib.model.accounts import AuditEvent
+from mm_lib.model.base import State
+from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl, HostNetblock
+from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteMember
+from mm_lib.model.state import HostCategoryState, StateSource
+from mm_lib.services import hosts
+from tests import factories as make
+from tests.frontend import operators_world
+from tests.frontend.operators_world import NOW, PEOPLE, Registry, signed_in
+from tests.frontend.world import SETTINGS, counting_queries, headline, text, token
+
+HOST = {"name": "m.example.org", "country": "DE", "bandwidth_mbps": "1000", "max_connections": "1", "asn_clients": "y"}
+SITE = {"name": "Example University", "org_url": "https://www.example.edu"}
+
+
+@dataclass
+class Stage:
+    """One application for all tests here; each begins with the same database, in which everybody is signed in."""
+
+    app: Flask
+    engine: Engine
+    path: Path
+    registry: Registry
+    people: dict[str, FlaskClient] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Everything as it was."""
+        for ending in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+        shutil.copy(self.path.with_suffix(".built"), self.path)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Stage]:
+    """SQLite alone: services are tried on both databases in tests/lib."""
+    path = tmp_path_factory.mktemp("operators") / "operators.sqlite"
+    shutil.copy(sqlite_template, path)
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)  # a kept connection would keep the old file
+    prepare(engine)
+    with make_sessions(engine)() as session:
+        registry = operators_world.build(session)
+    app = create_app(SETTINGS, engine)
+    app.config[RESOLVER] = lambda name: ["192.0.2.1"] if name == "good.example.org" else []
+    guards.limiter.enabled = False
+    made = Stage(app, engine, path, registry, {name: signed_in(app, name) for name in PEOPLE})
+    shutil.copy(path, path.with_suffix(".built"))
+    yield made
+    guards.limiter.enabled = True
+    engine.dispose()
+
+
+@pytest.fixture
+def engine(stage: Stage) -> Engine:
+    stage.begin()
+    return stage.engine
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    with make_sessions(engine)() as session:
+        yield session
+
+
+@pytest.fixture
+def registry(session: Session, stage: Stage) -> Registry:
+    return stage.registry.again(session)
+
+
+@pytest.fixture
+def people(stage: Stage, engine: Engine) -> dict[str, FlaskClient]:
+    return stage.people
+
+
+@pytest.fixture
+def owner(people: dict[str, FlaskClient]) -> FlaskClient:
+    return people["owner"]
+
+
+def send(client: FlaskClient, path: str, **fields: Any) -> TestResponse:
+    """Send a form with its token."""
+    return client.post(path, data={"csrf_token": token(client, "/site/new"), **fields})
+
+
+def errors(answer: TestResponse) -> list[str]:
+    return re.findall(r'class="field-error"[^>]*>([^<]*)<', answer.get_data(as_text=True))
+
+
+def fresh(session: Session, row: Any) -> Any:
+    session.rollback()
+    session.refresh(row)
+    return row
+
+
+# -- sites
+
+
+def test_whoever_makes_a_site_owns_it_and_finds_it_among_the_own(
+    people: dict[str, FlaskClient], session: Session
+) -> None:
+    client = people["stranger"]
+    answer = send(client, "/site/new", name="New Mirrors", org_url="https://new.example.org/")
+    site = session.scalars(select(Site).where(Site.name == "New Mirrors")).one()
+    assert answer.location == f"/site/{site.id}"
+    assert (site.org_url, site.created_by, site.state) == ("https://new.example.org", "stranger", State.ACTIVE)
+    assert session.scalars(select(SiteMember.role).where(SiteMember.site_id == site.id)).all() == [MemberRole.OWNER]
+    assert "New Mirrors" in text(client.get("/site/mine"))
+
+
+def test_without_its_token_no_form_changes_anything(owner: FlaskClient, session: Session, registry: Registry) -> None:
+    for path in ("/site/new", f"/site/{registry.site.id}", f"/host/{registry.host.id}/drop"):
+        assert owner.post(path, data={**SITE, "name": "Stolen"}).status_code == 400
+    assert session.scalars(select(Site.name).where(Site.name == "Stolen")).all() == []
+    assert fresh(session, registry.host).deleted_at is None
+
+
+def test_a_site_needs_name_and_address_and_a_name_of_its_own(owner: FlaskClient, registry: Registry) -> None:
+    page = f"/site/{registry.site.id}"
+    answer = send(owner, page, name="Only a name")
+    assert (answer.status_code, errors(answer)) == (422, ["Enter a web address."])
+    taken = send(owner, page, **SITE | {"name": "OTHER university"})
+    assert "There is a site 'Other University' already." in text(taken)
+    assert send(owner, page, **SITE | {"name": "Renamed"}).location == page
+    assert headline(owner.get(page)) == "Renamed"
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "ftp://a.example.org", "https://u:p@a.example.org", "x"])
+def test_an_address_that_would_be_no_good_link_is_refused(owner: FlaskClient, registry: Registry, url: str) -> None:
+    answer = send(owner, f"/site/{registry.site.id}", **SITE | {"org_url": url})
+    assert answer.status_code == 422
+    assert errors(answer)
+
+
+def test_between_public_and_private_what_a_host_has_is_forgotten(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    carried = registry.ids["carried_id"]
+    for path, form in ((f"/site/{registry.site.id}", SITE), (f"/host/{registry.host.id}", HOST)):
+        for private in ({"private": "y"}, {}):
+            with transaction(session):
+                session.add(
+                    HostCategoryState(
+                        host_category_id=carried,
+                        up_to_date=b"",
+                        directories_up_to_date=1,
+                        directories_total=1,
+                        established_at=NOW,
+                        source=StateSource.CRAWL,
+                    )
+                )
+            assert send(owner, path, **form, **private).status_code == 302
+            session.rollback()
+            assert session.scalars(select(HostCategoryState)).all() == []
+
+
+def test_all_sites_are_for_those_who_read_all(people: dict[str, FlaskClient]) -> None:
+    client = people["stranger"]
+    assert client.get("/admin/all_sites").location == "/"
+    assert "is for administrators" in text(client.get("/"))
+    assert "Example University" in text(people["auditor"].get("/admin/all_sites"))
+
+
+# -- members
+
+
+def test_a_user_is_made_a_member_once(owner: FlaskClient, registry: Registry) -> None:
+    path = f"/site/{registry.site.id}/admin/new"
+    assert send(owner, path, who="Stranger", role="admin").status_code == 302
+    assert "stranger" in text(owner.get(f"/site/{registry.site.id}"))
+    assert "is a member of Example University already" in text(send(owner, path, who="stranger", role="admin"))
+    assert "there is no user" in text(send(owner, path, who="nobody-at-all", role="admin"))
+
+
+def test_the_last_owner_stays_and_admins_do_not_touch_owners(
+    people: dict[str, FlaskClient], owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    member = session.scalars(
+        select(SiteMember).where(SiteMember.site_id == registry.site.id, SiteMember.role == MemberRole.OWNER)
+    ).one()
+    path = f"/site/{registry.site.id}/admin/{member.id}/delete"
+    assert "last owner" in text(send(owner, path))
+    assert "last owner" in text(send(owner, f"/site/{registry.site.id}/leave"))
+    assert "Only an owner" in text(send(people["admin"], path))
+    promotion = send(people["admin"], f"/site/{registry.site.id}/admin/new", who="stranger", role="owner")
+    assert "Only an owner" in text(promotion)
+
+
+def test_a_site_is_handed_over_and_left(owner: FlaskClient, session: Session, registry: Registry) -> None:
+    site, heir = registry.site.id, registry.ids["member_id"]
+    assert send(owner, f"/site/{site}/transfer", to=str(heir)).status_code == 302
+    session.rollback()
+    assert session.get_one(SiteMember, heir).role is MemberRole.OWNER
+    assert owner.get(f"/site/{site}/drop").status_code == 403
+    assert send(owner, f"/site/{site}/leave").location == "/site/mine"
+    assert owner.get(f"/site/{site}").status_code == 403
+
+
+def test_an_invitation_lets_whoever_has_the_link_in_once(
+    people: dict[str, FlaskClient], owner: FlaskClient, registry: Registry
+) -> None:
+    answer = send(owner, f"/site/{registry.site.id}/admin/new", who="new@example.com", role="viewer")
+    found = re.search(r"http://localhost(/invitation/\S+?)<", answer.get_data(as_text=True))
+    assert found
+    stranger = people["stranger"]
+    assert "Join Example University?" in text(stranger.get(found[1]))
+    assert send(stranger, found[1]).location == f"/site/{registry.site.id}"
+    assert stranger.get(f"/site/{registry.site.id}").status_code == 200
+    assert stranger.get(found[1]).status_code == 404
+    assert people["anonymous"].get(found[1]).location.startswith("/login?next=/invitation/")
+
+
+def test_invitations_expire_and_are_kept_as_hashes(
+    people: dict[str, FlaskClient], session: Session, registry: Registry
+) -> None:
+    path = f"/invitation/{registry.token}"
+    row = session.get_one(SiteInvitation, registry.ids["invitation_id"])
+    assert registry.token not in (row.token_hash, row.email)
+    stranger = people["stranger"]
+    assert stranger.get(path).status_code == 200
+    with transaction(session):
+        row.expires_at = NOW - timedelta(seconds=1)
+    assert stranger.get(path).status_code == 404
+
+
+def test_asking_to_join_tells_nothing_and_members_decide(
+    people: dict[str, FlaskClient], owner: FlaskClient, registry: Registry
+) -> None:
+    stranger = people["stranger"]
+    for name in ("Example University", "No Such Place"):
+        send(stranger, "/site/join", site=name, message="It's me")
+        assert "if there is a site of that name" in text(stranger.get("/site/mine"))
+    assert "It's me" in text(owner.get(f"/site/{registry.site.id}"))
+    answered = send(owner, f"/site/{registry.site.id}/join/{registry.ids['request_id']}/decline")
+    assert answered.location == f"/site/{registry.site.id}"
+    assert "was not let in" in text(owner.get(answered.location))
+
+
+# -- hosts
+
+
+def test_a_host_is_made_with_everything_and_once(owner: FlaskClient, session: Session, registry: Registry) -> None:
+    path = f"/host/{registry.site.id}/new"
+    form = HOST | {
+        "name": "new.example.org",
+        "asn": "64500",
+        "latitude": "52.5",
+        "longitude": "13.4",
+        "has_ipv6": "yes",
+    }
+    answer = send(owner, path, **form, comment="Hello", robot_email="robot@example.org")
+    host = session.scalars(select(Host).where(Host.name == "new.example.org")).one()
+    assert answer.location == f"/host/{host.id}"
+    assert (host.country, host.bandwidth_mbps, host.latitude, host.has_ipv6) == ("DE", 1000, 52.5, True)
+    assert (host.comment, host.robot_email, [row.asn for row in host.asns]) == ("Hello", "robot@example.org", [64500])
+    assert "has a host 'new.example.org' already" in text(send(owner, path, **form))
+    assert send(owner, "/host/999/new", **form).status_code == 404
+
+
+def test_a_host_needs_country_bandwidth_and_connections(owner: FlaskClient, registry: Registry) -> None:
+    answer = send(owner, f"/host/{registry.host.id}", name="renamed.example.org")
+    assert errors(answer) == [
+        "Enter the country where it stands.",
+        "Enter the bandwidth in Mbit/s.",
+        "Enter a number of connections.",
+    ]
+    assert send(owner, f"/host/{registry.host.id}", **HOST | {"name": "renamed.example.org"}).status_code == 302
+    assert headline(owner.get(f"/host/{registry.host.id}")) == "renamed.example.org"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("country", "XX"),
+        ("country", "fr"),
+        ("bandwidth_mbps", "12.7"),
+        ("bandwidth_mbps", "1e3"),
+        ("bandwidth_mbps", "nan"),
+        ("bandwidth_mbps", "-5"),
+        ("bandwidth_mbps", "0"),
+        ("bandwidth_mbps", "99999999999999999999"),
+        ("max_connections", "0"),
+        ("asn", "5.5"),
+        ("asn", "4294967296"),
+        ("latitude", "91"),
+        ("longitude", "13"),
+        ("robot_email", "nobody"),
+        ("name", "a\x00b"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_at_its_field(
+    owner: FlaskClient, registry: Registry, field: str, value: str
+) -> None:
+    answer = send(owner, f"/host/{registry.host.id}", **HOST | {field: value})
+    assert answer.status_code == 422
+    assert f'id="{field}-error"' in answer.get_data(as_text=True)
+
+
+def test_fields_that_are_not_the_owners_to_set_are_not_read(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    below = f"/host/{registry.host.id}/category/{registry.ids['carried_id']}"
+    send(owner, f"{below}/url/new", url="https://m.example.org/second", private="y")
+    send(owner, f"/host/{registry.host.id}", **HOST, state="active", always_up_to_date="y", site_id="2")
+    session.rollback()
+    assert not session.scalars(select(HostCategoryUrl.private).where(HostCategoryUrl.url.endswith("/second"))).one()
+    assert fresh(session, registry.host).site_id == registry.site.id
+    assert owner.get(below).status_code == 403
+
+
+def test_owners_switch_off_and_on_with_a_reason_but_not_what_an_administrator_switched_off(
+    people: dict[str, FlaskClient], owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    path = f"/host/{registry.host.id}/state"
+    assert errors(send(owner, path)) == ["Enter a reason."]
+    send(owner, path, reason="moving")
+    host = fresh(session, registry.host)
+    assert (host.state, host.state_reason, host.state_by) == (State.OWNER_DISABLED, "moving", "owner")
+    send(owner, path, reason="moved")
+    assert fresh(session, host).state is State.ACTIVE
+    send(people["super"], path, reason="serves nonsense")
+    assert "An administrator switched m.example.org off (serves nonsense)" in text(send(owner, path, reason="please"))
+
+
+def test_a_host_that_the_crawler_switched_off_is_back_with_a_reason(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    with transaction(session):
+        hosts.set_state(session, registry.host, State.AUTO_DISABLED, "not reached for long", "crawler")
+    page = owner.get(f"/host/{registry.host.id}")
+    assert "switched off by the crawler" in text(page)
+    assert "not reached for long" in text(page)
+    send(owner, f"/host/{registry.host.id}/state", reason="new cable")
+    assert fresh(session, registry.host).state is State.ACTIVE
+
+
+# -- what belongs to a host
+
+
+@pytest.mark.parametrize(
+    ("netblock", "said"),
+    [
+        ("9.9.0.0/16", None),
+        ("9.9.9.9/255.255.255.0", None),
+        ("good.example.org", None),
+        ("bad.example.org", "has no address"),
+        ("not a host!", "neither a network"),
+        ("300.1.1.1/24", "neither a network"),
+        ("8.0.0.0/8", "must not be larger than /16"),
+        ("2a00::/16", "must not be larger than /32"),
+        ("10.1.0.0/16", "not used on the Internet"),
+        ("203.0.1.0/24", "already"),
+        ("203.0.3.128/25", "belongs to m.example.net already"),
+    ],
+)
+def test_a_network_is_checked_and_says_who_has_it(
+    owner: FlaskClient, registry: Registry, netblock: str, said: str | None
+) -> None:
+    answer = send(owner, f"/host/{registry.host.id}/netblock/new", netblock=netblock)
+    assert answer.status_code == (422 if said else 302)
+    if said:
+        assert said in text(answer)
+
+
+def test_administrators_are_not_held_to_the_limits_of_networks(
+    people: dict[str, FlaskClient], registry: Registry
+) -> None:
+    client = people["super"]
+    for netblock in ("8.0.0.0/8", "10.0.0.0/8", "203.0.3.0/24"):
+        assert send(client, f"/host/{registry.host.id}/netblock/new", netblock=netblock).status_code == 302
+
+
+def test_a_network_is_changed_and_removed(owner: FlaskClient, session: Session, registry: Registry) -> None:
+    path = f"/host/{registry.host.id}/host_netblock/{registry.ids['netblock_id']}"
+    assert send(owner, path, netblock="9.9.9.0/24", name="campus").status_code == 302
+    row = fresh(session, session.get_one(HostNetblock, registry.ids["netblock_id"]))
+    assert (row.netblock, row.name) == ("9.9.9.0/24", "campus")
+    assert "Remove the network 9.9.9.0/24?" in text(owner.get(f"{path}/delete"))
+    assert send(owner, f"{path}/delete").location == f"/host/{registry.host.id}"
+    assert owner.get(path).status_code == 404
+
+
+def test_countries_are_real_and_entered_once(owner: FlaskClient, registry: Registry) -> None:
+    path = f"/host/{registry.host.id}/country/new"
+    assert "is not a country code" in text(send(owner, path, country="UK", kind="allowed"))
+    assert send(owner, path, country="us", kind="allowed").status_code == 302
+    assert "has US as allowed country already" in text(send(owner, path, country="US", kind="allowed"))
+
+
+def test_categories_of_administrators_are_not_offered_and_not_taken(
+    people: dict[str, FlaskClient], owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    path = f"/host/{registry.host.id}/category/new"
+    codecs = re.search(r'value="(\d+)">Codecs', people["super"].get(path).get_data(as_text=True))
+    assert codecs
+    assert "Codecs" not in text(owner.get(path))
+    assert send(owner, path, category_id=codecs[1]).status_code == 422
+    assert send(owner, path, category_id="nonsense").status_code == 422
+    assert send(people["super"], path, category_id=codecs[1], always_up_to_date="y").status_code == 302
+    session.rollback()
+    added = session.scalars(select(HostCategory).where(HostCategory.category_id == int(codecs[1]))).one()
+    assert added.always_up_to_date
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (" HTTPS://M.example.org:443/Pub/ ", None),
+        ("rsync://[2001:db8::1]/pub", None),
+        ("gopher://m.example.org", "must begin with one of"),
+        ("https://m.example.net/linux/", "belongs to m.example.net (Fedora Linux) already"),
+        ("https://m.example.org/linux", "belongs to m.example.org (Fedora Linux) already"),
+    ],
+)
+def test_urls_are_normal_and_unique_and_say_who_has_them(
+    owner: FlaskClient, session: Session, registry: Registry, url: str, said: str | None
+) -> None:
+    below = f"/host/{registry.host.id}/category/{registry.ids['carried_id']}"
+    answer = send(owner, f"{below}/url/new", url=url)
+    assert answer.status_code == (422 if said else 302)
+    if said:
+        assert said in text(answer)
+    else:
+        wanted = url.strip().rstrip("/").replace("HTTPS://M.example.org:443", "https://m.example.org")
+        assert wanted in session.scalars(select(HostCategoryUrl.url)).all()
+
+
+def test_a_url_is_changed_and_what_was_found_out_about_the_old_one_forgotten(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    path = f"/host/{registry.host.id}/category/{registry.ids['carried_id']}/url/{registry.ids['url_id']}"
+    with transaction(session):
+        session.get_one(HostCategoryUrl, registry.ids["url_id"]).problem = "404"
+    assert send(owner, path, url="https://m.example.org/moved").status_code == 302
+    row = fresh(session, session.get_one(HostCategoryUrl, registry.ids["url_id"]))
+    assert (row.url, row.problem) == ("https://m.example.org/moved", "")
+
+
+def test_maintenance_is_announced_shown_and_called_off(owner: FlaskClient, registry: Registry) -> None:
+    path = f"/host/{registry.host.id}/maintenance"
+    window = {"starts_at": "2026-01-01T10:00", "ends_at": "2026-01-01T09:00"}
+    assert "later than the start" in text(send(owner, f"{path}/new", **window))
+    assert "in the future" in text(send(owner, f"{path}/new", **window | {"ends_at": "2026-01-02T09:00"}))
+    until = f"{NOW + timedelta(days=1):%Y-%m-%dT%H:%M}"
+    assert send(owner, f"{path}/new", starts_at="2026-01-01T10:00", ends_at=until, reason="disks").status_code == 422
+    start = f"{NOW - timedelta(hours=1):%Y-%m-%dT%H:%M}"
+    assert send(owner, f"{path}/new", starts_at=start, ends_at=until, reason="disks").status_code == 302
+    assert "Maintenance until" in text(owner.get(f"/host/{registry.host.id}"))
+    assert send(owner, f"{path}/{registry.ids['maintenance_id']}/delete").status_code == 302
+
+
+# -- deletion
+
+
+def test_deletion_asks_says_what_goes_with_it_and_is_undone(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    page = text(owner.get(f"/site/{registry.site.id}/drop"))
+    assert "Remove the site Example University?" in page
+    assert "hosts: 1" in page
+    assert "URLs: 1" in page
+    assert send(owner, f"/site/{registry.site.id}/drop").location == "/deleted"
+    assert owner.get(f"/site/{registry.site.id}").status_code == 404
+    assert owner.get(f"/host/{registry.host.id}").status_code == 404
+    assert "Example University" in text(owner.get("/deleted"))
+    assert send(owner, f"/deleted/site/{registry.site.id}/restore").location == f"/site/{registry.site.id}"
+    assert owner.get(f"/host/{registry.host.id}").status_code == 200
+
+
+# -- who changed what
+
+
+def test_changes_are_recorded_with_who_from_where_before_and_after(
+    people: dict[str, FlaskClient], owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    send(owner, f"/host/{registry.host.id}", **HOST | {"bandwidth_mbps": "2500"})
+    event = session.scalars(select(AuditEvent).order_by(AuditEvent.id.desc())).first()
+    assert event is not None
+    assert (event.actor, event.address, event.action) == ("owner", "127.0.0.1", "change host")
+    assert (event.before, event.after) == ({"bandwidth_mbps": 1000}, {"bandwidth_mbps": 2500})
+    for client in (owner, people["viewer"]):
+        assert "2500" in text(client.get(f"/site/{registry.site.id}/events"))
+    assert "2500" in text(people["auditor"].get("/events?actor=OWNER&action=host&since=2026-01-01"))
+    assert "2500" not in text(people["auditor"].get("/events?actor=viewer"))
+
+
+def test_changes_are_exported_as_csv_and_json(owner: FlaskClient, registry: Registry) -> None:
+    send(owner, f"/host/{registry.host.id}", **HOST | {"comment": "=1+1"})
+    page = f"/site/{registry.site.id}/events"
+    rows = owner.get(f"{page}?format=csv")
+    assert rows.mimetype == "text/csv"
+    assert rows.get_data(as_text=True).splitlines()[0].startswith("id,at,actor,address,site,action")
+    events = owner.get(f"{page}?format=json").get_json()
+    assert events[0]["after"] == {"comment": "=1+1"}
+
+
+# -- how it is doing
+
+
+def test_a_check_is_queued_once_and_shows_how_far_it_is(owner: FlaskClient, registry: Registry) -> None:
+    path = f"/host/{registry.host.id}/check"
+    assert send(owner, path).location == f"/host/{registry.host.id}/checks"
+    page = owner.get(f"/host/{registry.host.id}/checks?follow=1")
+    assert "waiting" in text(page)
+    assert page.headers["Refresh"] == "5"
+    send(owner, path)
+    assert owner.get(f"/host/{registry.host.id}/checks").get_data(as_text=True).count(">waiting<") == 1
+
+
+def test_badges_are_for_everybody_of_public_hosts_alone(
+    people: dict[str, FlaskClient], session: Session, registry: Registry
+) -> None:
+    client = people["anonymous"]
+    picture, data = (
+        client.get(f"/host/{registry.host.id}/badge.svg"),
+        client.get(f"/host/{registry.host.id}/badge.json"),
+    )
+    assert picture.mimetype == "image/svg+xml"
+    assert picture.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert data.get_json() == {"schemaVersion": 1, "label": "mirror", "message": "0 % in sync", "color": "#a1242b"}
+    with transaction(session):
+        session.get_one(Host, registry.host.id).private = True
+    assert client.get(f"/host/{registry.host.id}/badge.svg").status_code == 404
+
+
+def test_what_it_is_asked_names_the_crawler_and_the_addresses(owner: FlaskClient, registry: Registry) -> None:
+    page = text(owner.get(f"/host/{registry.host.id}/asked"))
+    assert "mirrormanager-crawler" in page
+    assert "https://m.example.org/linux" in page
+
+
+def test_pages_of_a_host_need_few_queries(
+    owner: FlaskClient, engine: Engine, session: Session, registry: Registry
+) -> None:
+    with transaction(session):
+        for number in range(30):
+            category = make.category(session, f"Category {number}", f"top{number}")
+            make.carries(session, session.get_one(Host, registry.host.id), category)
+    for path in (f"/host/{registry.host.id}", f"/site/{registry.site.id}", "/site/mine"):
+        with counting_queries(engine) as statements:
+            assert owner.get(path).status_code == 200
+        assert len(statements) < 30, path
