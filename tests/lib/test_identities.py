@@ -55,21 +55,18 @@ def test_equal_names_are_not_the_same_person(session: Session, other: Person) ->
     assert (first.role, local.identities) == (Role.USER, [])
 
 
-@pytest.mark.parametrize(
-    ("wanted", "name"),
-    [
+def test_names_are_made_to_fit(session: Session) -> None:
+    for wanted, name in (
         ("Ada", "ada"),
         ("ada@example.org", "ada"),
         ("Ada Lovelace", "ada-lovelace"),
         ("a", "user-a"),
         ("", "user"),
         ("../../etc", "etc"),
-        ("Ádá", "user-d"),
+        ("\u00c1d\u00e1", "user-d"),
         ("x" * 300, "x" * 56),
-    ],
-)
-def test_names_are_made_to_fit(session: Session, wanted: str, name: str) -> None:
-    assert enter(session, replace(ADA, name=wanted)).name == name
+    ):
+        assert identities.free_name(session, wanted) == name
 
 
 def test_a_disabled_person_is_refused(session: Session) -> None:

@@ -37,15 +37,19 @@ def test_the_database_keeps_only_the_hash_of_a_link(session: Session, ada: User)
     assert row.token_hash == sign_ins.token_hash(token)
 
 
-@pytest.mark.parametrize("typed", ["ada", " ADA ", "Ada@example.org", "ada@EXAMPLE.org"])
-def test_a_link_gives_a_new_password_once_and_ends_all_sign_ins(session: Session, ada: User, typed: str) -> None:
+def test_a_link_gives_a_new_password_once_and_ends_all_sign_ins(session: Session, ada: User) -> None:
     signed_in = sign_ins.start(session, ada.id, NOW, HOURS)
-    token = reset(session, typed)
+    token = reset(session)
     assert mailed_links.change_password(session, token, NOW, PASSWORD) is ada
     assert accounts.authenticate(session, "ada", PASSWORD, NOW)
     assert sign_ins.find(session, signed_in, NOW, HOURS) is None
     with pytest.raises(NotFound, match="Ask for a new one"):
         mailed_links.change_password(session, token, NOW, "another long password")
+
+
+def test_name_or_address_may_be_typed_in_any_case(session: Session, ada: User) -> None:
+    for typed in (" ADA ", "Ada@example.org", "ada@EXAMPLE.org"):
+        assert reset(session, typed)
 
 
 def test_using_one_link_ends_the_others(session: Session, ada: User) -> None:
@@ -133,7 +137,7 @@ def test_an_address_with_an_account_gets_no_second_one(session: Session, ada: Us
     assert mailed_links.offer_account(session, "ADA@example.org", NOW, HOURS) is None
 
 
-@pytest.mark.parametrize("address", ["", "ada", "ada@", "a@b\nBcc: c@example.org", "a\0@example.org"])
-def test_what_is_no_address_is_refused(session: Session, address: str) -> None:
-    with pytest.raises(InvalidValue):
-        mailed_links.offer_account(session, address, NOW, HOURS)
+def test_what_is_no_address_is_refused(session: Session) -> None:
+    for address in ("", "ada", "ada@", "a@b\nBcc: c@example.org", "a\0@example.org"):
+        with pytest.raises(InvalidValue):
+            mailed_links.offer_account(session, address, NOW, HOURS)

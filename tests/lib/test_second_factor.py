@@ -53,11 +53,12 @@ def test_a_secret_is_not_shown_again_once_it_counts(session: Session, ada: User)
         second_factor.confirm(session, ada.id, "000000", NOW)
 
 
-@pytest.mark.parametrize(("steps", "right"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
-def test_clocks_may_differ_by_one_step(session: Session, ada: User, steps: int, right: bool) -> None:
+def test_clocks_may_differ_by_one_step(session: Session, ada: User) -> None:
     secret, _ = switch_on(session, ada)
-    typed = code_at(secret, LATER + timedelta(seconds=steps * STEP_SECONDS))
-    assert second_factor.check(session, ada.id, f" {typed[:3]} {typed[3:]} ", LATER) is right
+    for number, (steps, right) in enumerate(((-2, False), (-1, True), (0, True), (1, True), (2, False)), 1):
+        now = LATER + timedelta(hours=number)
+        typed = code_at(secret, now + timedelta(seconds=steps * STEP_SECONDS))
+        assert second_factor.check(session, ada.id, f" {typed[:3]} {typed[3:]} ", now) is right, steps
 
 
 def test_no_code_works_twice_nor_an_older_one_after_it(session: Session, ada: User) -> None:
@@ -68,10 +69,10 @@ def test_no_code_works_twice_nor_an_older_one_after_it(session: Session, ada: Us
     assert not second_factor.check(session, ada.id, older, LATER)
 
 
-@pytest.mark.parametrize("typed", ["", "000000", "١٢٣٤٥٦", "x" * 1000, "\0"])
-def test_other_codes_are_wrong(session: Session, ada: User, typed: str) -> None:
+def test_other_codes_are_wrong(session: Session, ada: User) -> None:
     switch_on(session, ada)
-    assert not second_factor.check(session, ada.id, typed, LATER)
+    for typed in ("", "000000", "\u0661\u0662\u0663\u0664\u0665\u0666", "x" * 1000, "\0"):
+        assert not second_factor.check(session, ada.id, typed, LATER), typed
 
 
 def test_each_recovery_code_works_once(session: Session, ada: User) -> None:
