@@ -23,6 +23,7 @@ DATABASE = [
     "psycopg[binary]>=3.2,<4",  # what procrastinate speaks to PostgreSQL with
     "pyroaring>=1.0,<2",  # which directories a mirror has up to date, as one bitmap
     "argon2-cffi>=23.1,<26",  # argon2id for passwords and API tokens
+    "pyotp>=2.9,<3",  # one-time codes (TOTP)
     "babel>=2.16,<3",  # the real list of countries and their names
     "rich>=13.9,<16",  # tables and progress bars on a terminal
     "email-validator>=2.2,<3",  # addresses that a mail server would accept
@@ -61,7 +62,6 @@ FRONTEND = [
     "flask-limiter>=3.9,<5",  # sign-in attempts per address
     "flask-babel>=4,<5",  # pages in the reader's language
     "gunicorn>=23,<28",  # the WSGI server that mm-frontend starts
-    "pyotp>=2.9,<3",  # one-time codes (TOTP)
     "segno>=1.6,<2",  # their QR code as SVG, without a picture library
 ]
 GEODATA = ["mmdb-writer>=0.2.5,<0.3", "netaddr>=1.3,<2"]  # mm-admin geodata update: text ranges to MMDB

@@ -74,6 +74,13 @@ class Rsyncd(Server):
         return [line.rpartition(" send ")[2] for line in lines if " send " in line]
 
 
+def _let_others_in(top: Path) -> None:
+    """pytest's folders are for their owner alone, and Apache does not serve as root."""
+    for folder in (top, *top.parents):
+        if folder.stat().st_mode & 0o777 == 0o700 and folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o755)
+
+
 class Apache(Server):
     """Apache httpd that makes index pages as Debian configures it, or with other IndexOptions."""
 
@@ -81,6 +88,7 @@ class Apache(Server):
         self, top: Path, options: str = "FancyIndexing VersionSort HTMLTable NameWidth=* Charset=UTF-8"
     ) -> None:
         directory, port = Path(tempfile.mkdtemp(prefix="mm-apache-")), free_port()
+        _let_others_in(top)
         load = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in _MODULES)
         config = directory / "httpd.conf"
         config.write_text(

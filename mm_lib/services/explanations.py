@@ -6,13 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import urllib3
-
 from mm_lib.services.errors import ServiceError
 
 PARAMETERS = ("repo", "arch", "ip", "country")
 _LARGEST = 16 << 20  # bytes: thousands of mirrors
-_TIMEOUT = urllib3.Timeout(connect=2, read=8)
+_CONNECT, _READ = 2.0, 8.0  # seconds
 
 
 class NoExplanation(ServiceError):
@@ -68,8 +66,11 @@ def explain(url: str, asked: Mapping[str, str], host: str, site: str) -> Explana
 
 
 def _ask(url: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    import urllib3  # tries a socket when it is loaded
+
+    timeout = urllib3.Timeout(connect=_CONNECT, read=_READ)
     try:
-        with urllib3.PoolManager(timeout=_TIMEOUT, retries=urllib3.Retry(1, redirect=0)) as pool:
+        with urllib3.PoolManager(timeout=timeout, retries=urllib3.Retry(1, redirect=0)) as pool:
             answer = pool.request("GET", url, fields={**parameters, "json": "1"}, preload_content=False, redirect=False)
             body = answer.read(_LARGEST + 1)
             answer.release_conn()

@@ -177,7 +177,7 @@ def crawl(*arguments: str, code: int = 0) -> Result:
     [
         (["--fraction", "1:2", "--startid", "3"], "--fraction cannot be used with --startid or --stopid"),
         (["--fraction", "3:2"], "'3:2' is not a part of a whole"),
-        (["--canary", "--due"], "--tier, --canary and --due exclude each other"),
+        (["--canary", "--due"], "--tier, --canary, --due and --requested exclude each other"),
         (["--tier", "full", "--canary"], "exclude each other"),
         (["--tier", "half"], "'half' is not one of"),
         (["--continent", "XX"], "XX is no continent; there are AF AN AS EU NA OC SA --"),
