@@ -216,9 +216,7 @@ def client_network() -> str:
 
 
 # Where it counts is a setting; while that cannot be reached, each process counts for itself.
-limiter = Limiter(
-    client_network, strategy="moving-window", headers_enabled=True, in_memory_fallback_enabled=True
-)
+limiter = Limiter(client_network, strategy="moving-window", headers_enabled=True, in_memory_fallback_enabled=True)
 
 
 def count_tries(app: Flask, storage: str) -> None:

@@ -66,21 +66,26 @@ def explain(url: str, asked: Mapping[str, str], host: str, site: str) -> Explana
 
 
 def _ask(url: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    import urllib3  # tries a socket when it is loaded
-
-    timeout = urllib3.Timeout(connect=_CONNECT, read=_READ)
+    body = _fetch(url, parameters)
     try:
-        with urllib3.PoolManager(timeout=timeout, retries=urllib3.Retry(1, redirect=0)) as pool:
-            answer = pool.request("GET", url, fields={**parameters, "json": "1"}, preload_content=False, redirect=False)
-            body = answer.read(_LARGEST + 1)
-            answer.release_conn()
-        told = json.loads(body) if len(body) <= _LARGEST else None
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
-        raise NoExplanation("The redirector could not be asked; try again in a minute.") from error
+        told = json.loads(body)
+    except ValueError:
+        told = None
     if not isinstance(told, dict) or not ("refused" in told or "mirrors" in told):
         said = body[:200].decode("utf-8", "replace").strip()
-        raise NoExplanation(f"The redirector gives no explanation: {said}")
+        raise NoExplanation(f"The redirector gives no explanation. It says: {said}")
     return told
+
+
+def _fetch(url: str, parameters: Mapping[str, str]) -> bytes:
+    try:
+        with urllib3.PoolManager(timeout=_TIMEOUT, retries=urllib3.Retry(1, redirect=0)) as pool:
+            answer = pool.request("GET", url, fields={**parameters, "json": "1"}, preload_content=False, redirect=False)
+            body = answer.read(_LARGEST)
+            answer.release_conn()
+    except urllib3.exceptions.HTTPError as error:
+        raise NoExplanation("The redirector could not be asked; try again in a minute.") from error
+    return body
 
 
 def _is(mirror: Mapping[str, Any], host: str, site: str) -> bool:
