@@ -78,9 +78,13 @@ def _ask(url: str, parameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _fetch(url: str, parameters: Mapping[str, str]) -> bytes:
+    import urllib3  # where it is needed alone: looking for IPv6, its import opens a socket
+
+    timeout = urllib3.Timeout(connect=_CONNECT, read=_READ)
+    fields = {**parameters, "json": "1"}
     try:
-        with urllib3.PoolManager(timeout=_TIMEOUT, retries=urllib3.Retry(1, redirect=0)) as pool:
-            answer = pool.request("GET", url, fields={**parameters, "json": "1"}, preload_content=False, redirect=False)
+        with urllib3.PoolManager(timeout=timeout, retries=urllib3.Retry(1, redirect=0)) as pool:
+            answer = pool.request("GET", url, fields=fields, preload_content=False, redirect=False)
             body = answer.read(_LARGEST)
             answer.release_conn()
     except urllib3.exceptions.HTTPError as error:
