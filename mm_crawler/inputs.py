@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, select
@@ -32,6 +32,7 @@ from mm_lib.model.geography import EmbargoedCountry
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.sites import Site
 from mm_lib.model.state import Health, HostCategoryHealth
+from mm_lib.services import maintenance
 from mm_lib.services.errors import NotFound
 from mm_lib.services.geography import effective_continents
 
@@ -144,6 +145,7 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     )
     yield Host.state.in_(states)
     yield Site.state == State.ACTIVE
+    yield ~maintenance.is_resting(datetime.now(UTC))  # what fails meanwhile would be held against it
     yield or_(Host.country.is_(None), Host.country.not_in(select(EmbargoedCountry.country)))
     if selection.include_private:
         yield or_(and_(~Host.private, ~Site.private), Host.crawl_private)
@@ -174,6 +176,8 @@ def why_not(session: Session, name: str, selection: Selection) -> str:
         return f"{name} is not crawled: an administrator switched it off ({host.state_reason})."
     if host.state is not State.ACTIVE and not selection.include_disabled:
         return f"{name} is not crawled: it is {host.state.value} ({host.state_reason}); --include-disabled asks it."
+    if window := maintenance.current(session, host, datetime.now(UTC)):
+        return f"{name} is not crawled: it is under maintenance until {window.ends_at:%Y-%m-%d %H:%M} UTC."
     if (host.private or site.private) and not (selection.include_private and host.crawl_private):
         permitted = "--include-private asks it" if host.crawl_private else "its owner does not let us crawl it"
         return f"{name} is not crawled: it is private; {permitted}."

@@ -202,7 +202,7 @@ def change_password() -> ResponseReturnValue:
         raise NoSuchPage
     form = ChangeForm()
     if not form.validate_on_submit():
-        return render_template("auth/change_password.html", form=form), 422 if form.errors else 200
+        return render_template("auth/new_password.html", form=form), 422 if form.errors else 200
     try:
         with transaction(session()) as database:
             user = accounts.authenticate(database, name, form.old.data, datetime.now(UTC))
@@ -215,7 +215,7 @@ def change_password() -> ResponseReturnValue:
         signing.log.info("%r changed the password", name)
         flash(gettext("Your password is changed, and you are signed out everywhere. Sign in with the new one."))
         return redirect(url_for("auth.login"))
-    return render_template("auth/change_password.html", form=form), 422
+    return render_template("auth/new_password.html", form=form), 422
 
 
 @blueprint.route("/account/code", methods=["GET", "POST"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Response, json, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -49,7 +51,8 @@ def check_now(host_id: int) -> ResponseReturnValue:
     form, host = ConfirmForm(), the_host()
     wanted = request.form.getlist("category")
     target = url_for("operators.host_checks", host_id=host_id)
-    if carried_out(form, lambda database: jobs.request_check(database, host, wanted, me())):
+    again_after = timedelta(minutes=crawler().check_again_minutes)
+    if carried_out(form, lambda database: jobs.request_check(database, host, wanted, me(), again_after=again_after)):
         return saved("The check is queued.", target)
     return saved(" ".join(form.form_errors) or "The check could not be asked for.", target)
 

@@ -17,6 +17,7 @@ from mm_lib.model.base import State
 from mm_lib.model.content import Category
 from mm_lib.model.hosts import Host, HostCategory
 from mm_lib.model.state import Job, JobState
+from mm_lib.services import maintenance
 from mm_lib.services.errors import InvalidValue, NotAllowed, NotFound, TooOften
 
 KIND = "check"
@@ -56,6 +57,8 @@ def request_check(
     """
     now = now or datetime.now(UTC)
     _refuse_unless_crawled(host)
+    if window := maintenance.current(session, host, now):
+        raise NotAllowed(f"{host.name} is under maintenance until {window.ends_at:%Y-%m-%d %H:%M} UTC and not crawled.")
     # Locked, so that two clicks at the same time see each other.
     session.execute(select(Host.id).where(Host.id == host.id).with_for_update())
     latest = {check.host_category_id: check for check in reversed(list_checks(session, host))}

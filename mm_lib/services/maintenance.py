@@ -1,10 +1,10 @@
-"""Maintenance: a host's owner announces when it is not to be handed out."""
+"""Maintenance: a host's owner announces when it is neither handed out nor crawled."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.hosts import Host, Maintenance
@@ -37,6 +37,16 @@ def change(
         raise InvalidValue("ends_at", f"must be at most {LONGEST.days} days after the start; for longer, switch it off")
     row.starts_at, row.ends_at, row.reason = starts_at, ends_at, clean_text("reason", reason, 500)
     session.flush()
+
+
+def is_resting(now: datetime) -> ColumnElement[bool]:
+    """A condition on Host: it is under maintenance now."""
+    return exists().where(Maintenance.host_id == Host.id, Maintenance.starts_at <= now, Maintenance.ends_at > now)
+
+
+def current(session: Session, host: Host, now: datetime) -> Maintenance | None:
+    """The window that the host is in."""
+    return next((window for window in list_windows(session, host, now) if window.starts_at <= now), None)
 
 
 def list_windows(session: Session, host: Host, now: datetime) -> list[Maintenance]:

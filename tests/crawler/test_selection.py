@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from mm_lib.model.base import State
 from mm_lib.model.geography import EmbargoedCountry
 from mm_lib.model.hosts import Host
 from mm_lib.model.state import CrawlResult, CrawlRun
-from mm_lib.services import probes
+from mm_lib.services import maintenance, probes
 from mm_lib.services.doctor import Probes
 from mm_lib.services.errors import NotFound
 from tests.crawler.builders import World
@@ -96,6 +97,19 @@ def test_whoever_names_a_host_that_is_not_crawled_is_told_why(
     with pytest.raises(NotFound) as refused:
         inputs.read(session, Selection(**{"hosts": ("mirror",), **asked}))
     assert reason in str(refused.value)
+
+
+def test_a_host_under_maintenance_is_left_alone_until_it_ends(session: Session) -> None:
+    """Its owner was promised that nobody takes for a failure what fails meanwhile."""
+    world, now = World(session), datetime.now(UTC)
+    host = world.host("mirror", URL("mirror"))
+    begun, over = now - timedelta(hours=2), now + timedelta(hours=1)
+    window = maintenance.announce(session, host, begun, over, reason="", by="ann", now=now)
+    with pytest.raises(NotFound, match="mirror is not crawled: it is under maintenance until"):
+        inputs.read(session, Selection(hosts=("mirror",)))
+    window.ends_at = now - timedelta(hours=1)
+    session.flush()
+    assert names(session, EVERYTHING) == ["mirror"]
 
 
 def test_a_host_of_a_site_that_takes_no_part_is_not_crawled_and_the_site_is_named(session: Session) -> None:

@@ -8,6 +8,7 @@ import pytest
 from argon2 import PasswordHasher, profiles
 from flask import Flask
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,7 @@ from mm_lib.model.accounts import Role
 from mm_lib.services import accounts
 from mm_lib.services.accounts import create_user
 from tests.frontend import world
+from tests.frontend.serving import CHROMIUM, SWITCHES
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +27,15 @@ def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(accounts, "_hasher", lambda: PasswordHasher.from_parameters(profiles.CHEAPEST))
     yield
     accounts._hash_of_nobody.cache_clear()
+
+
+@pytest.fixture(scope="module")  # not longer: while it lives, no other test of the process can run asyncio
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

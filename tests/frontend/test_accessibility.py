@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
-from werkzeug.serving import make_server
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from mm_frontend.app import create_app
 from mm_lib.database import make_engine, make_sessions
 from mm_lib.settings import BrandSettings, DatabaseSettings
-from tests.frontend.test_server import CHROMIUM, SWITCHES, fits
+from tests.frontend.serving import served
+from tests.frontend.test_server import fits
 from tests.frontend.world import build, settings
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
@@ -46,22 +45,9 @@ def address(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         build(session)
     brand = BrandSettings(legal="Example Foundation", links={"About us": "https://example.org/"}, banner="Outage")
     shown = settings(cache_seconds=60, redirector_url="https://mirrors.example.org")
-    server = make_server("127.0.0.1", 0, create_app(shown.model_copy(update={"brand": brand}), engine), threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(create_app(shown.model_copy(update={"brand": brand}), engine)) as address:
+        yield address
     engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 # Each scheme on one of the two layouts that pages have.

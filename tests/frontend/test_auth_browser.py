@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
-from werkzeug.serving import make_server
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from mm_frontend.app import create_app
 from mm_lib.database import make_engine, make_sessions, transaction
@@ -17,8 +15,9 @@ from mm_lib.model.accounts import Role
 from mm_lib.services.accounts import create_user
 from mm_lib.settings import DatabaseSettings, Settings
 from tests.frontend import world
+from tests.frontend.serving import served
 from tests.frontend.test_accessibility import AXE, CHECK, RULES, SCREENS
-from tests.frontend.test_server import CHROMIUM, SWITCHES, fits
+from tests.frontend.test_server import fits
 from tests.openid_provider import OpenidProvider
 from tests.postgres import free_port
 
@@ -46,23 +45,10 @@ def running(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     values["ldap"] |= {"servers": ["ldaps://127.0.0.1:9"], "base": "dc=example,dc=org"}
     values["oidc"] = {"providers": {"example": provider.settings()}}
     app = create_app(Settings.model_validate(values), engine)
-    server = make_server("localhost", int(address.rpartition(":")[2]), app, threaded=True)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield Running(address, provider)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(app, "localhost", int(address.rpartition(":")[2])):
+        yield Running(address, provider)
     provider.stop()
     engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 def sign_in(page: Page) -> None:

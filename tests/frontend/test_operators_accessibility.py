@@ -5,12 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, ViewportSize, sync_playwright
-from werkzeug.serving import make_server
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from mm_frontend.app import create_app
 from mm_lib.database import make_engine, make_sessions, transaction
@@ -19,8 +17,9 @@ from mm_lib.services import hosts
 from mm_lib.settings import DatabaseSettings
 from tests.frontend import operators_world
 from tests.frontend.operators_world import Registry
+from tests.frontend.serving import served
 from tests.frontend.test_accessibility import AXE, CHECK, RULES, SCREENS
-from tests.frontend.test_server import CHROMIUM, SWITCHES, fits
+from tests.frontend.test_server import fits
 from tests.frontend.world import PASSWORD, SETTINGS
 
 PAGES = [
@@ -51,30 +50,23 @@ def stage(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         registry = operators_world.build(session)
         with transaction(session):
             hosts.set_state(session, registry.host, State.AUTO_DISABLED, "connection refused", "crawler")
-    server = make_server("127.0.0.1", 0, create_app(SETTINGS, engine), threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}", registry
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(create_app(SETTINGS, engine)) as address:
+        yield address, registry
     engine.dispose()
 
 
 @pytest.fixture(scope="module", params=sorted(SCREENS))
-def page(request: pytest.FixtureRequest, stage: tuple[str, Registry]) -> Iterator[Page]:
+def page(request: pytest.FixtureRequest, browser: Browser, stage: tuple[str, Registry]) -> Iterator[Page]:
     """The owner's browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        screen = ViewportSize(**SCREENS[request.param])
-        page = browser.new_page(base_url=stage[0], color_scheme=request.param, viewport=screen, bypass_csp=True)
-        page.goto("/login")
-        page.fill("[name=name]", "owner")
-        page.fill("[name=password]", PASSWORD)
-        page.press("[name=password]", "Enter")
-        page.wait_for_url("**/account")
-        yield page
-        browser.close()
+    screen = ViewportSize(**SCREENS[request.param])
+    page = browser.new_page(base_url=stage[0], color_scheme=request.param, viewport=screen, bypass_csp=True)
+    page.goto("/login")
+    page.fill("[name=name]", "owner")
+    page.fill("[name=password]", PASSWORD)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url("**/account")
+    yield page
+    page.close()
 
 
 def test_axe_finds_nothing_and_everything_fits(page: Page, stage: tuple[str, Registry]) -> None:

@@ -15,18 +15,11 @@ from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
 from sqlalchemy import Engine
 
 from mm_frontend.wsgi import main
+from tests.frontend.serving import CHROMIUM, SWITCHES
 from tests.frontend.world import PASSWORD, SETTINGS
 from tests.postgres import free_port
 
 ROOT = Path(__file__).parent.parent.parent
-CHROMIUM = "/usr/bin/chromium"
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture

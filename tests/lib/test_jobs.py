@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from mm_lib.model.base import State
 from mm_lib.model.hosts import Host
 from mm_lib.model.state import Job, JobState
-from mm_lib.services import jobs
+from mm_lib.services import jobs, maintenance
 from mm_lib.services.errors import InvalidValue, NotAllowed, NotFound, TooOften
 from mm_lib.services.jobs import Check
 from tests.crawler.builders import World
@@ -120,3 +120,11 @@ def test_old_checks_are_forgotten_and_open_ones_kept(session: Session, host: Hos
     jobs.prune(session, NOW + timedelta(seconds=1))
     assert [check.id for check in jobs.list_checks(session)] == [waiting.id]
     assert session.get(Job, old.id) is None
+
+
+def test_a_host_under_maintenance_is_not_checked(session: Session, host: Host) -> None:
+    until = NOW + timedelta(hours=2)
+    maintenance.announce(session, host, NOW - timedelta(hours=1), until, reason="disks", by="ann", now=NOW)
+    with pytest.raises(NotAllowed, match="under maintenance until 2026-03-01 14:00 UTC"):
+        ask(session, host)
+    assert ask(session, host, at=until)
