@@ -6,7 +6,7 @@ import logging
 import secrets
 from dataclasses import dataclass
 
-from flask import Flask, Response, g, json, make_response, render_template, request
+from flask import Flask, Response, current_app, g, json, make_response, render_template, request
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_wtf.csrf import CSRFError
@@ -103,13 +103,23 @@ def _explanation(status: int) -> tuple[str, str]:
     return str(title), str(text)
 
 
+def _shown_path() -> str:
+    """The path as a log may hold it: whoever has the token of a mailed link can use it."""
+    for rule in current_app.url_map.iter_rules():
+        before, token, _ = rule.rule.partition("<token>")
+        if token and request.path.startswith(before):  # also where the method or the end is wrong
+            return f"{before}(hidden)"
+    return request.path
+
+
 def _log(error: Exception, problem: Problem, number: str) -> None:
+    path = _shown_path()
     if problem.status == 500:
-        log.error("error %s: %s %s", number, request.method, request.path, exc_info=error)
+        log.error("error %s: %s %s", number, request.method, path, exc_info=error)
     elif problem.status > 500:
-        log.error("error %s: %s %s: %s", number, request.method, request.path, error)
+        log.error("error %s: %s %s: %s", number, request.method, path, error)
     else:
-        log.info("error %s: %s %s: %s", number, request.method, request.path, error)
+        log.info("error %s: %s %s: %s", number, request.method, path, error)
 
 
 def _body(problem: Problem, number: str) -> tuple[str, str]:

@@ -253,7 +253,7 @@ def _qr(text: str) -> Markup:
 
 
 @blueprint.route("/account/code/off", methods=["GET", "POST"])
-@limiter.limit(FAILURES_PER_NAME, key_func=lambda: f"user {the_viewer().user_id}", methods=["POST"], deduct_when=failed)
+@limiter.limit(FAILURES_PER_NAME, key_func=_own_password, methods=["POST"], deduct_when=failed)
 @login_required
 def switch_off_code() -> ResponseReturnValue:
     """No one-time codes any more: needs the password, and ends all sign-ins."""

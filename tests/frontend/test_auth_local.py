@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
+from mm_frontend import guards
 from mm_frontend.app import create_app
 from mm_frontend.auth import mail
 from mm_lib.database import transaction
@@ -262,6 +263,13 @@ def test_switching_codes_off_takes_the_password_and_ends_all_sign_ins(
     assert send(client, "/account/code/off", password=PASSWORD).location == "/login"
     assert session.scalars(select(LoginSession)).all() == []
     assert sign_in(client).location == "/account"
+
+
+@pytest.mark.parametrize("path", ["/account/code/off", "/account/password", "/account/code"])
+def test_who_is_not_signed_in_is_asked_to_and_limits_go_on_counting(client: FlaskClient, path: str) -> None:
+    answer = client.post(path, data={"csrf_token": token(client)})
+    assert (answer.status_code, answer.location) == (302, "/login")
+    assert not guards.limiter._storage_dead
 
 
 def test_administrators_may_be_made_to_use_codes(engine: Engine, session: Session) -> None:

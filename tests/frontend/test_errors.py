@@ -16,7 +16,7 @@ from mm_frontend.app import create_app
 from mm_frontend.errors import explain
 from mm_lib.services.access import EVERYBODY
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed, NotFound
-from tests.frontend.world import SETTINGS, headline, text, token
+from tests.frontend.world import SETTINGS, headline, sign_in, text, token
 
 
 @pytest.fixture
@@ -59,6 +59,20 @@ def test_the_log_has_the_number_that_the_page_shows(broken: FlaskClient, caplog:
 def test_our_mistakes_do_not_show_their_insides(broken: FlaskClient) -> None:
     assert "swordfish" not in broken.get("/broken").text
     assert "swordfish" not in broken.get("/broken", headers={"Accept": "application/json"}).text
+
+
+@pytest.mark.usefixtures("ada")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("page", ["/login/new-password/", "/register/", "/invitation/"])
+def test_tokens_of_mailed_links_are_not_in_the_log(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, page: str
+) -> None:
+    sign_in(client)
+    for method, end in (("GET", ""), ("POST", ""), ("PUT", ""), ("GET", "/")):
+        with caplog.at_level(logging.INFO):
+            assert client.open(f"{page}swordfish{end}", method=method).status_code in (400, 404, 405)
+        assert f"{method} {page}(hidden)" in caplog.text
+    assert "swordfish" not in caplog.text
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/problem+json"])
