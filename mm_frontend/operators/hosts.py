@@ -151,7 +151,7 @@ def drop_host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
         ConfirmForm(),
         f"the host {found.name}",
         back_to_host(),
-        lambda database: deletion.delete_host(database, found, me(), now()),
+        lambda database: deletion.delete_host(database, found, me(), now(), unlimited=unlimited()),
         goes_with=deletion.what_goes_with_host(session(), found),
         note=f"You can bring it back for {deletion.KEPT.days} days.",
         leads_to=back_to_site()[0],

@@ -140,7 +140,7 @@ def drop_site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
         ConfirmForm(),
         f"the site {found.name}",
         back_to_site(),
-        lambda database: deletion.delete_site(database, found, me(), now()),
+        lambda database: deletion.delete_site(database, found, me(), now(), unlimited=unlimited()),
         goes_with=deletion.what_goes_with_site(session(), found),
         note=f"You can bring it back for {deletion.KEPT.days} days.",
         leads_to=url_for("operators.deleted"),

@@ -24,7 +24,7 @@ def site_delete(program: Program, name: str) -> None:
     """Delete a site with its hosts; `site restore` takes it back for 30 days."""
     with program.transaction() as session:
         found = sites.find_site(session, name)
-        deletion.delete_site(session, found, actor(), _now())
+        deletion.delete_site(session, found, actor(), _now(), unlimited=True)
         number = found.id
     click.echo(f"Deleted {name}. `mm-admin site restore {number}` takes it back.")
 
@@ -51,7 +51,7 @@ def host_delete(program: Program, name: str, site_name: str | None) -> None:
     """Delete a host; `host restore` takes it back for 30 days."""
     with program.transaction() as session:
         found = hosts.find_host(session, name, site_name)
-        deletion.delete_host(session, found, actor(), _now())
+        deletion.delete_host(session, found, actor(), _now(), unlimited=True)
         number = found.id
     click.echo(f"Deleted {name}. `mm-admin host restore {number}` takes it back.")
 

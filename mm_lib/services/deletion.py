@@ -13,10 +13,11 @@ from typing import NamedTuple
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from mm_lib.model.base import State
 from mm_lib.model.hiding import WITH_DELETED
 from mm_lib.model.hosts import Host, HostAsn, HostCategory, HostCategoryUrl, HostCountry, HostNetblock, Maintenance
 from mm_lib.model.sites import Site, SiteMember
-from mm_lib.services.errors import AlreadyExists, NotFound
+from mm_lib.services.errors import AlreadyExists, NotAllowed, NotFound
 
 KEPT = timedelta(days=30)
 
@@ -64,18 +65,29 @@ def _below(session: Session, hosts: list[int]) -> dict[str, int]:
     return {"URLs": session.scalar(urls) or 0, **counted}
 
 
-def delete_site(session: Session, site: Site, by: str, now: datetime) -> None:
-    """Delete a site with its hosts; restore_site() takes it back."""
+def delete_site(session: Session, site: Site, by: str, now: datetime, *, unlimited: bool = False) -> None:
+    """Delete a site with its hosts; restore_site() takes it back. Raises NotAllowed as delete_host() does."""
+    _refuse_switched_off(site, unlimited)
     for host in session.scalars(select(Host).where(Host.site_id == site.id)):
-        delete_host(session, host, by, now)
+        delete_host(session, host, by, now, unlimited=unlimited)
     site.deleted_at, site.deleted_by = now, by
     session.flush()
 
 
-def delete_host(session: Session, host: Host, by: str, now: datetime) -> None:
-    """Delete a host; restore_host() takes it back."""
+def delete_host(session: Session, host: Host, by: str, now: datetime, *, unlimited: bool = False) -> None:
+    """Delete a host; restore_host() takes it back.
+
+    Raises NotAllowed for one that an administrator switched off, unless it is an administrator who deletes
+    (`unlimited`): names and URLs of what is deleted are free, and made anew it would be on.
+    """
+    _refuse_switched_off(host, unlimited)
     host.deleted_at, host.deleted_by = now, by
     session.flush()
+
+
+def _refuse_switched_off(thing: Site | Host, unlimited: bool) -> None:
+    if thing.state is State.ADMIN_DISABLED and not unlimited:
+        raise NotAllowed(f"An administrator switched {thing.name} off ({thing.state_reason}); ask them to delete it.")
 
 
 def list_deleted(session: Session, now: datetime, sites: list[int] | None = None) -> list[Deleted]:

@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 
 from mm_crawler import inputs
 from mm_lib.database import transaction
+from mm_lib.model.base import State
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.outbox import Event
 from mm_lib.model.sites import Site
 from mm_lib.publish import rows
 from mm_lib.services import access, audit, deletion, hosts, sites
-from mm_lib.services.errors import AlreadyExists, NotFound
+from mm_lib.services.errors import AlreadyExists, NotAllowed, NotFound
 from tests import factories as make
 
 NOW = make.NOW
@@ -97,6 +98,21 @@ def test_what_can_be_brought_back_is_listed_with_who_deleted_it(session: Session
     [listed] = deletion.list_deleted(session, NOW)
     assert (listed.name, listed.deleted_by, listed.until) == ("m.example.org", "anne", NOW + timedelta(days=30))
     assert deletion.list_deleted(session, NOW, []) == []
+
+
+@pytest.mark.parametrize("of_site", [True, False])
+def test_what_an_administrator_switched_off_only_administrators_delete(
+    session: Session, host: Host, of_site: bool
+) -> None:
+    """Else a switched-off mirror would be on again once it is deleted and made anew."""
+    hosts.set_state(session, host.site if of_site else host, State.ADMIN_DISABLED, "serves nonsense", "super")
+    with pytest.raises(NotAllowed, match=r"serves nonsense"):
+        deletion.delete_site(session, host.site, "anne", NOW)
+    if not of_site:
+        with pytest.raises(NotAllowed, match=r"ask them"):
+            deletion.delete_host(session, host, "anne", NOW)
+    deletion.delete_site(session, host.site, "super", NOW, unlimited=True)
+    assert host.deleted_by == "super"
 
 
 def test_sites_are_told_apart_by_more_than_capitals(session: Session, host: Host) -> None:
