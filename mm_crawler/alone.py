@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from mm_crawler.report import HostTask
 from mm_lib import locks
 from mm_lib.locks import Locks
 from mm_lib.settings import DatabaseSettings
+
+logger = logging.getLogger(__name__)
 
 
 class Alone:
@@ -24,7 +29,10 @@ class Alone:
     async def guard(self, task: HostTask) -> AsyncIterator[str]:
         """Says who asks the host already; empty: nobody, and it is ours while the block runs."""
         lock = f"crawl of host {task.host_id}"
-        holder = await asyncio.to_thread(self._locks.take, lock)
+        try:
+            holder = await asyncio.to_thread(self._locks.take, lock)
+        except SQLAlchemyError as error:  # one host is left out; the others must not be
+            holder = f"the database does not tell: {error}"
         if holder:
             self.busy.append(task.name)
             yield f"it is being crawled already ({holder})"
@@ -32,7 +40,10 @@ class Alone:
         try:
             yield ""
         finally:
-            await asyncio.to_thread(self._locks.release, lock)
+            try:
+                await asyncio.to_thread(self._locks.release, lock)
+            except SQLAlchemyError:  # it goes with the connection
+                logger.exception("the lock of %s could not be given back", task.name)
 
 
 @contextmanager

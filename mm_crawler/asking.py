@@ -106,7 +106,10 @@ class Asking:
             said = compare.found(reached.answer, topdir)
             self._notes.note("answered", url=topdir, found=said)
             problem = "" if self._bases[url] is Base.REACHED else f"{topdir}: {said}"
-            self.addresses[url] = AddressReport(url, problem, reached.ipv4, reached.ipv6, reached.certificate_ends_at)
+            if self._bases[url] is not Base.REFUSED:  # who wants no questions now may serve users: what is known stays
+                self.addresses[url] = AddressReport(
+                    url, problem, reached.ipv4, reached.ipv6, reached.certificate_ends_at
+                )
             if problem:
                 self._findings.keep("base", Evidence(topdir, "an answer that is no error", said))
                 self._notes.note("failed", url=url, reason=said)
@@ -130,7 +133,7 @@ class Asking:
             await self._each_way(self._prove_by_rsync, rsync)
         if self._task.tier is not Tier.FULL or self._behind_links:
             await self._each_way(self._by_rsync, rsync)
-        if self._findings.open:
+        if self._findings.open and self._problem:
             self._findings.stop(self._problem)
 
     async def _each_way(self, way: Callable[[str], Awaitable[None]], urls: Sequence[str]) -> None:
@@ -138,6 +141,7 @@ class Asking:
             if self._findings.open and not self._findings.stopped and await self._reach(url):
                 self._notes.note("protocol", url=url, reason=f"{way.__name__.strip('_').replace('_', ' ')}")
                 self._findings.unknown_in_a_row = 0
+                self._problem = ""  # of the way before: this one may get to the end
                 await way(url)
                 if self._gave_up():
                     self._leave(
@@ -328,7 +332,7 @@ class Asking:
             self._leave_listing(base, compare.found(error, base))
             return False
         self._notes.note("listed", url=base, entries=judge.entries, directories=judge.seen)
-        if below is None and listed.whole and not judge.seen:
+        if below is None and listed.whole and not judge.seen and not judge.leads_elsewhere:
             # An empty module, or the wrong one: a disk that is not mounted looks like this.
             found = f"{judge.entries} entries, and none of them in a directory that the master has files in"
             self._leave_listing(base, found)
@@ -364,7 +368,11 @@ class Asking:
                 self._listed(directory, said.verdict)
             else:
                 await self._ask_files(base, directory, said.to_ask, self._proven.get(directory.id, ()))
-        elif found in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE) and self._shows_pages:
+        elif (
+            found in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+            and self._shows_pages
+            and not self._proven.get(directory.id)  # a file of it was there: it only has no page
+        ):
             await self._note_gone(base, path)
             evidence = Evidence(f"{place.url(path)}/", "the page of a directory", f"{found:d}")
             self._listed(directory, FileVerdict(Verdict.MISSING, evidence))

@@ -156,10 +156,16 @@ def run(
 def _by_place(program: Program, found: CrawlInput, selection: Selection) -> tuple[CrawlInput, list[HostReport]]:
     """Without the mirrors that stand elsewhere, and reports on those that we may not deal with.
 
-    Names are looked up where places are asked for, and before full crawls if there is an embargo.
+    Names are looked up where places are asked for, and, if there is an embargo, before full crawls, first crawls and
+    those that may switch a mirror on.
     """
-    thorough = [mirror for mirror in found.mirrors if any(Tier.FULL in each.tiers for each in mirror.categories)]
-    asked_for = found.mirrors if selection.continents else thorough if found.embargoed else ()
+    thorough = [
+        mirror
+        for mirror in found.mirrors
+        if mirror.last_crawl_seconds is None or any(Tier.FULL in each.tiers for each in mirror.categories)
+    ]
+    everybody = selection.continents or (found.embargoed and selection.include_disabled)
+    asked_for = found.mirrors if everybody else thorough if found.embargoed else ()
     if not asked_for:
         return found, []
     settings = program.settings

@@ -73,6 +73,11 @@ def _after(seconds: float) -> RetryDecision:
     return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=seconds))
 
 
+def count_no_try(session: Session, id_: int | None) -> None:
+    """A job that only had to wait is put back, and procrastinate counts that as a try: take it back beforehand."""
+    session.execute(text("UPDATE job_queue.procrastinate_jobs SET attempts = attempts - 1 WHERE id = :id"), {"id": id_})
+
+
 def is_last_try(job: Job) -> bool:
     """After this one it counts as failed."""
     return job.attempts + 1 >= TRIES

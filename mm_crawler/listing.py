@@ -90,6 +90,11 @@ class ListingJudge:
         self._links: set[str] = set()
         self._overfull = False
 
+    @property
+    def leads_elsewhere(self) -> bool:
+        """Directories that are wanted lie behind links, which a listing does not follow."""
+        return bool(self._linked)
+
     def take(self, lines: bytes) -> None:
         """Go on with these whole lines."""
         paths, sizes, links = entries(lines)

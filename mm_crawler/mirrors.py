@@ -178,7 +178,10 @@ def _check_usage(selection: Selection, tiers: Sequence[object], *, verbose: bool
 def _lock(
     program: Program, kind: str, selection: Selection, wait: float, dry_run: bool
 ) -> AbstractContextManager[object]:
-    """Two crawls of one kind and category never run at once, unless they are about other parts of the hosts."""
+    """Two crawls of one kind and category never run at once, unless one is about a part of the hosts.
+
+    No host is asked twice at once all the same: each has a lock of its own.
+    """
     if dry_run or selection.hosts:
         return nullcontext()
     with program.reading() as session:

@@ -73,7 +73,8 @@ def read_past(session: Session, host_id: int) -> HostPast | None:
         )
         .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
         .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
-        .where(HostCategory.host_id == host_id)
+        # One without a URL is never asked: it neither fails nor speaks for the host.
+        .where(HostCategory.host_id == host_id, HostCategory.urls.any())
     )
     rows = session.execute(query).all()
     memories = read_memories(session, [row.id for row in rows])

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 from mm_crawler import crawling
 from mm_crawler.crawling import CrawlSummary, Options, Teller
-from mm_crawler.report import Tier
+from mm_crawler.report import Outcome, Tier
 from mm_crawler.selection import Selection
 from mm_lib.cli.common import Program
 from mm_lib.services import jobs
 from mm_lib.services.jobs import Check
 
-GRACE = timedelta(minutes=5)  # after a host's time is over, until somebody else takes its check
+GRACE = timedelta(minutes=5)  # after the run's time is over, until somebody else takes its checks
 NOTHING = "It does not take part: there was nothing to ask."
 
 
@@ -43,7 +43,8 @@ def _take(program: Program) -> list[Check]:
 
 
 def _give_back(program: Program, checks: list[Check], summary: CrawlSummary) -> None:
-    results = {(row["host"], row["category"]): str(row["result"]) for row in summary.rows}
+    asked = [row for row in summary.rows if row["outcome"] != Outcome.NOT_ASKED]
+    results = {(row["host"], row["category"]): str(row["result"]) for row in asked}
     with program.transaction() as session:
         for check in checks:
             result = results.get((check.host, check.category))

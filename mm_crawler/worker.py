@@ -152,6 +152,8 @@ class Worker:
             summary = crawling.crawl(self._program, work.selection, tier, Options(stop=stop), _Told())
             _judge(summary)
         except (Interrupted, HostBusy):
+            with self._program.transaction() as session:
+                jobs.count_no_try(session, job.id)
             raise
         except Exception as error:
             logger.exception("job %s crashed, try %d of %d", job.id, job.attempts + 1, jobs.TRIES)

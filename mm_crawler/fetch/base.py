@@ -2,7 +2,8 @@
 
 FetchError            no answer that could be judged; the message says what happened, in words for a person
 ├── Unreachable       no connection: no such name, refused, reset, broken off
-│   └── BadCertificate   the TLS connection could not be trusted
+│   ├── BadCertificate   the TLS connection could not be trusted
+│   └── NotAdmitted      the server does not let us in
 ├── TooSlow           connected, but the answer did not end in time
 ├── TooLarge          the answer is longer than we are willing to read
 ├── BadAnswer         not what the protocol says: no HTTP, a redirect loop, a redirect to another protocol
@@ -32,6 +33,12 @@ class Unreachable(FetchError):
 
 class BadCertificate(Unreachable):
     """The TLS connection could not be trusted."""
+
+    worth_another_try = False
+
+
+class NotAdmitted(Unreachable):
+    """The server does not let us in, and will not later: an unknown module, a wrong password."""
 
     worth_another_try = False
 

@@ -14,6 +14,7 @@ import pycurl
 
 from mm_crawler.curl import BodyTooLong, CurlClient, CurlError
 from mm_crawler.fetch.base import (
+    LONGEST_PAUSE,
     Answer,
     BadAnswer,
     BadCertificate,
@@ -134,7 +135,10 @@ class HttpFetcher:
             if pause is None:
                 return outcome
             self._pace.hold(pause)
-        return await once()
+        outcome = await once()
+        if isinstance(outcome, Answer) and outcome.worth_another_try:
+            self._pace.hold(min(outcome.retry_after, LONGEST_PAUSE))  # for the questions that follow
+        return outcome
 
     async def _once(self, ask: _Ask) -> Outcome:
         await self._pace.turn()

@@ -26,9 +26,10 @@ class Pace:
         self._next = begins + self._step
         if begins > now:
             await self._sleep(begins - now)
-            now = self._now()
-        if self._quiet_until > now:
-            await self._sleep(self._quiet_until - now)
+        waited_for = 0.0
+        while waited_for < self._quiet_until and (quiet := self._quiet_until - self._now()) > 0:
+            waited_for = self._quiet_until  # it may be told to wait longer meanwhile
+            await self._sleep(quiet)
 
     def hold(self, seconds: float) -> None:
         """Let nobody ask for so long."""

@@ -14,16 +14,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from mm_crawler.fetch.base import Answer, BadAnswer, FetchError, Listed, TooBusy, TooSlow, Unreachable
+from mm_crawler.fetch.base import Answer, BadAnswer, FetchError, Listed, NotAdmitted, TooBusy, TooSlow, Unreachable
 from mm_crawler.master.filelist import MAX_LINE
-from mm_crawler.master.rsync import MISSING, PARTIAL, below_top, complaints, explain, hidden, inside_module
+from mm_crawler.master.rsync import LEFT_OUT, MISSING, PARTIAL, below_top, complaints, explain, hidden, inside_module
 from mm_crawler.master.scanned import Look, SourceError
 
 _PIECE = 1 << 17  # bytes of a listing that are looked at in one go: other mirrors wait for some milliseconds
 _MESSAGES = 1 << 16  # bytes of messages that are kept
-_LEFT_OUT = ("--exclude=.snapshot/", "--exclude=*.~tmp~/")
 _KINDS: Mapping[int, type[FetchError]] = {
-    5: Unreachable,  # unknown module, wrong password
+    5: NotAdmitted,  # unknown module, wrong password: it will say so again
     10: Unreachable,  # no connection, or it broke off
     12: Unreachable,  # broke off in the middle, or no rsync server
     30: TooSlow,  # nothing came for too long
@@ -77,7 +76,7 @@ async def listing(
         scope = ["--recursive"]
         if below is not None:
             scope = ["--dirs", "--no-implied-dirs", *_names(folder, [f"{path}/" if path else "./" for path in below])]
-        options = ["--list-only", "--links", *_LEFT_OUT, *scope]
+        options = ["--list-only", "--links", *LEFT_OUT, *scope]
         ended = await _run(options, url, (folder,), limits, note_and_take)
     if ended.code == 0:
         return Listed(whole=True)

@@ -201,7 +201,7 @@ class RsyncTree:
         with TemporaryDirectory(prefix="mm-master-") as folder:
             kept = Path(folder) / "list"
             with kept.open("wb") as target:
-                converted, code, errors = contents.list_into(target, ["--recursive", *_LEFT_OUT])
+                converted, code, errors = contents.list_into(target, ["--recursive", *LEFT_OUT])
             problems = converted.problems
             looks: dict[str, Look] = {}
             if code in PARTIAL:
@@ -215,7 +215,7 @@ class RsyncTree:
             yield from tree.directories(memory)
 
 
-_LEFT_OUT = ("--exclude=.snapshot/", "--exclude=*.~tmp~/")
+LEFT_OUT = ("--exclude=.snapshot/", "--exclude=*.~tmp~/")
 
 
 def explain(url: str, code: int, errors: str) -> str:
