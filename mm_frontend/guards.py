@@ -37,6 +37,8 @@ from mm_lib.services.errors import NotAllowed
 from mm_lib.services.sign_ins import SignedIn
 from mm_lib.settings import SettingsError
 
+NOBODY = "(not signed in)"  # who did it, for the audit log; no user can have this name
+
 P = ParamSpec("P")
 Who = frozenset[Standing]
 
@@ -148,13 +150,18 @@ def authorise() -> ResponseReturnValue | None:
         raise NotAllowed("Nobody may open this page: it is in no table of who may what.")
     if person is None:
         return _to_sign_in()
-    # A new event of the audit log says whose doing it is.
-    audit.sign(session(), audit.Actor(person.name, person.user_id, request.remote_addr or ""))
     g.reached = access.reach(session(), request.view_args or {})
     g.standings = access.standings(session(), person.user_id, person.role, g.reached.site)
     if not who & standings():
         raise NotAllowed("Your account may not do this. Members of a site see its pages; only some may change them.")
     return None
+
+
+def sign_changes() -> None:
+    """From now on the audit log says whose doing it is what the request changes."""
+    person = viewer()
+    name, user_id = (person.name, person.user_id) if person else (NOBODY, None)
+    audit.sign(session(), audit.Actor(name, user_id, request.remote_addr or ""))
 
 
 def reached() -> Reached:

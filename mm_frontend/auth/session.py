@@ -8,7 +8,7 @@ from flask import Flask, Request, Response, g, request
 from flask_login import LoginManager
 
 from mm_frontend.db import session
-from mm_frontend.guards import Viewer, viewer
+from mm_frontend.guards import Viewer, sign_changes
 from mm_frontend.security import cookie_name
 from mm_frontend.settings import frontend, login
 from mm_lib.database import transaction
@@ -30,7 +30,7 @@ def register(app: Flask) -> None:
 def _load_first() -> None:
     """Loading notes that the sign-in is used, in a transaction of its own: not in the middle of a view's."""
     if request.endpoint not in _WITHOUT_VIEWER:
-        viewer()
+        sign_changes()
 
 
 def load(asking: Request) -> Viewer | None:

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import event, insert, inspect
 from sqlalchemy.orm import Session
 
-from mm_lib.model.accounts import AuditEvent, Group, GroupMember, Identity, User
+from mm_lib.model.accounts import AuditEvent, Group, GroupMember, Identity, SecondFactor, User
 from mm_lib.model.base import Base
 from mm_lib.model.content import Arch, Category, Product, Repository, RepositoryRedirect, Version
 from mm_lib.model.geography import CountryContinent, EmbargoedCountry, NetblockCountry
+from mm_lib.model.hiding import WITH_DELETED
 from mm_lib.model.hosts import (
     DirectoryHost,
     Host,
@@ -31,13 +32,16 @@ from mm_lib.model.hosts import (
     HostLocation,
     HostNetblock,
     Location,
+    Maintenance,
 )
 from mm_lib.model.outbox import Webhook
-from mm_lib.model.sites import Site, SiteMember, SitePassword, SiteUpstream
+from mm_lib.model.sites import Site, SiteJoinRequest, SiteMember, SitePassword, SiteUpstream
 from mm_lib.services import registry_events
 
 _ACTOR = "audit actor"  # in Session.info
-_TIMES = frozenset({"created_at", "updated_at", "last_login_at"})  # they say nothing that is worth an event
+_TIMES = frozenset(
+    {"created_at", "updated_at", "last_login_at", "last_step"}
+)  # they say nothing that is worth an event
 _SECRET = frozenset({"password_hash", "secret", "token_hash"})
 HIDDEN = "(hidden)"
 
@@ -68,11 +72,14 @@ RECORDED: Mapping[type[Base], str] = {
     HostNetblock: "netblock",
     Identity: "subject",
     Location: "name",
+    Maintenance: "reason",
     NetblockCountry: "netblock",
     Product: "name",
     Repository: "prefix",
     RepositoryRedirect: "from_prefix",
+    SecondFactor: "user_id",
     Site: "name",
+    SiteJoinRequest: "user_id",
     SiteMember: "user_id",
     SitePassword: "id",
     SiteUpstream: "upstream_id",
@@ -157,7 +164,7 @@ def _site_above(session: Session, row: Base) -> int | None:
         carried = session.get(HostCategory, row.host_category_id)
         return _site_above(session, carried) if carried else None
     if (host_id := getattr(row, "host_id", None)) is not None:
-        host = session.get(Host, host_id)
+        host = session.get(Host, host_id, execution_options=WITH_DELETED)
         return host.site_id if host else None
     site_id: int | None = getattr(row, "site_id", None)
     return site_id

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from mm_lib.model.accounts import User
+from mm_lib.model.hiding import WITH_DELETED
 from mm_lib.model.hosts import AsnKind, Host
 from mm_lib.model.outbox import Delivery, DeliveryState, Event
 from mm_lib.model.sites import MemberRole, Site, SiteMember
@@ -74,7 +75,8 @@ def host_changed(session: Session, kind: Kind, host: Host, agent: str) -> None:
     mm_lib.services.registry_events does so by itself in sessions that are signed.
     """
     gone = kind is Kind.HOST_DELETED
-    payload = {"agent": agent, "host": host_body(host), "site": site_body(session, host.site)}
+    site = session.get_one(Site, host.site_id, execution_options=WITH_DELETED)
+    payload = {"agent": agent, "host": host_body(host), "site": site_body(session, site)}
     emit(session, kind, payload, site_id=host.site_id, host_id=None if gone else host.id)
 
 

@@ -19,7 +19,7 @@ from mm_frontend import guards
 from mm_frontend.app import create_app
 from mm_frontend.auth import mail
 from mm_lib.database import transaction
-from mm_lib.model.accounts import LoginSession, SecondFactor, User
+from mm_lib.model.accounts import AuditEvent, LoginSession, SecondFactor, User
 from mm_lib.settings import Settings, SettingsError
 from tests.frontend import world
 from tests.frontend.world import PASSWORD, sign_in, text, token
@@ -263,6 +263,21 @@ def test_switching_codes_off_takes_the_password_and_ends_all_sign_ins(
     assert send(client, "/account/code/off", password=PASSWORD).location == "/login"
     assert session.scalars(select(LoginSession)).all() == []
     assert sign_in(client).location == "/account"
+
+
+def test_what_people_do_to_accounts_is_recorded_with_who_and_from_where(
+    app: Flask, client: FlaskClient, mails: MailServer, session: Session
+) -> None:
+    send(client, "/login/forgotten", name="ada")
+    path = link(app, mails)
+    send(client, path, password=NEW, again=NEW)
+    sign_in(client, "ada", NEW)
+    switch_on(client)
+    found = session.execute(select(AuditEvent.action, AuditEvent.actor, AuditEvent.address).order_by(AuditEvent.id))
+    told = [tuple(row) for row in found]
+    assert ("change user_account", "(not signed in)", "127.0.0.1") in told
+    assert ("change second_factor", "ada", "127.0.0.1") in told
+    assert not {row[0] for row in told} & {"add login_session", "change login_session"}
 
 
 @pytest.mark.parametrize("path", ["/account/code/off", "/account/password", "/account/code"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mm_lib.model.accounts import AuditEvent, User
-from mm_lib.model.hosts import Host, HostCategoryUrl
+from mm_lib.database import transaction
+from mm_lib.model.accounts import AuditEvent, SecondFactor, User
+from mm_lib.model.hosts import Host, HostAclAddress, HostCategoryUrl
+from mm_lib.model.outbox import Event
 from mm_lib.model.sites import SitePassword
-from mm_lib.services import audit
+from mm_lib.services import audit, deletion, maintenance, membership, second_factor
 from tests import factories as make
 from tests.lib.test_cli import Admin, _logging_as_it_was  # noqa: F401 # a fixture that every test uses
 
@@ -90,6 +93,46 @@ def test_a_site_that_goes_leaves_an_event_without_it(session: Session, host: Hos
     found = {event.action: event.site_id for event in events(session)}
     assert found["remove site"] is None
     assert set(found.values()) == {None}
+
+
+def test_what_is_done_to_a_deleted_host_belongs_to_its_site(session: Session, host: Host) -> None:
+    deletion.delete_site(session, host.site, "anne", make.NOW)
+    host_id, site_id = host.id, host.site_id
+    session.expunge_all()
+    session.add(HostAclAddress(host_id=host_id, address="192.0.2.7"))
+    assert [event.site_id for event in events(session)][-1] == site_id
+
+
+def test_a_host_of_a_deleted_site_can_be_changed_and_is_told_of(session: Session, host: Host) -> None:
+    with transaction(session):
+        host.site.deleted_at = make.NOW
+    session.expunge_all()
+    found = session.get_one(Host, host.id)
+    with transaction(session):
+        found.comment = "left alone"
+    assert "host.updated" in session.scalars(select(Event.kind)).all()
+    with transaction(session):
+        session.delete(session.get_one(Host, host.id))
+    assert "host.deleted" in session.scalars(select(Event.kind)).all()
+
+
+def test_maintenance_requests_and_second_factors_are_recorded(session: Session, host: Host) -> None:
+    bert = User(name="bert")
+    session.add(bert)
+    session.flush()
+    maintenance.announce(
+        session, host, make.NOW, make.NOW + timedelta(hours=1), reason="disks", by="anne", now=make.NOW
+    )
+    membership.ask_to_join(session, host.site.name, bert.id, "It's me")
+    secret = second_factor.prepare(session, bert.id, make.NOW)
+    found = {event.action: (event.object_name, event.site_id, event.after) for event in events(session)}
+    assert found["add maintenance"][:2] == ("disks", host.site_id)
+    assert found["add site_join_request"][:2] == (str(bert.id), host.site_id)
+    assert found["add second_factor"][0] == str(bert.id)
+    assert secret not in str(found)
+    number = len(events(session))
+    session.get_one(SecondFactor, bert.id).last_step = 5
+    assert len(events(session)) == number, "the use of a code is a sign-in, not a change"
 
 
 @pytest.fixture
