@@ -259,6 +259,14 @@ def test_when_rsync_fails_the_pages_are_used(mirror: Path, tree: MasterCategory)
     assert [address.url for address in report.addresses if address.problem] == [dead]
 
 
+def test_an_address_that_wants_no_questions_now_is_not_told_to_lead_nowhere(tree: MasterCategory) -> None:
+    """Users may go there all the same: what is known of it stays."""
+    with HostileServer(hostile.always("429 Too Many Requests", "Retry-After: 86400")) as server:
+        report = crawl_one((server.url,), tree)
+    assert report.outcome is Outcome.UNANSWERED
+    assert report.addresses == ()
+
+
 def test_what_the_server_may_not_list_itself_is_unreadable(mirror: Path, tree: MasterCategory) -> None:
     """Exit code 23."""
     (mirror / "debug").chmod(0o700)

@@ -294,3 +294,12 @@ def test_storing_a_result_takes_as_many_statements_for_20_000_directories_as_for
         counts.append(len(statements))
     assert len(set(counts[1:])) == 1  # the first one makes the rows
     assert counts[1] < 25
+
+
+def test_a_category_without_a_url_neither_shields_a_host_nor_speaks_for_it(bench: Bench) -> None:
+    bench.world.carry(bench.host, category=bench.world.other_category("Never asked"))
+    bench.session.flush()
+    for day in range(4):
+        bench.keep(bench.report(Outcome.UNREACHABLE, day=day))
+    bench.session.expire_all()
+    assert bench.host.state is State.AUTO_DISABLED

@@ -239,6 +239,7 @@ def test_case_37_a_mirror_with_embargoed_addresses_is_switched_off_unasked_and_t
     assert "192.0.2.9 (CU)" in host.state_reason
     assert told.count("its addresses are in countries that we may not serve from") == 2  # why not asked, what follows
     assert session.query(CrawlResult).count() == 0
-    crawl("--include-disabled")
-    session.expire_all()
-    assert host.state is State.AUTO_DISABLED
+    for tier in ("full", "incremental"):
+        crawl("--include-disabled", "--tier", tier)
+        session.expire_all()
+        assert host.state is State.AUTO_DISABLED
