@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import segno
-from flask import flash, make_response, redirect, render_template, url_for
+from flask import flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_wtf import FlaskForm
@@ -189,7 +189,7 @@ def make_account(token: str) -> ResponseReturnValue:
         _put_errors(form, error)
         return render_template("auth/make_account.html", form=form, email=link.email), 422
     signing.log.info("%r made an account", user.name)
-    return signing.complete(user, Source("local"), url_for("auth.account"))
+    return signing.complete(user, Source("local", strong=not login_settings().admin_code), url_for("auth.account"))
 
 
 @blueprint.route("/account/password", methods=["GET", "POST"])
@@ -239,7 +239,7 @@ def switch_on_code() -> ResponseReturnValue:
         except InvalidValue as error:
             form.code.errors = [error.message]
     with transaction(session()) as database:
-        secret = second_factor.prepare(database, person.user_id, now)
+        secret = second_factor.prepare(database, person.user_id, now, again=request.method == "POST")
     address = second_factor.address(secret, person.name, everything().frontend.site_name)
     page = render_template("auth/switch_on_code.html", form=form, secret=secret, address=address, picture=_qr(address))
     return keep_nowhere(make_response(page, 422 if form.errors else 200))

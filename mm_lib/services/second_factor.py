@@ -27,15 +27,21 @@ def is_on(session: Session, user_id: int) -> bool:
     return factor is not None and factor.confirmed_at is not None
 
 
-def prepare(session: Session, user_id: int, now: datetime) -> str:
-    """The secret for the user's device; it counts when confirm() gets a first code. The same until then."""
+def prepare(session: Session, user_id: int, now: datetime, *, again: bool = False) -> str:
+    """A new secret for the user's device; it counts when confirm() gets a first code.
+
+    `again`: the one that was prepared last, for another try. Otherwise whoever saw an earlier one could know the codes.
+    """
     factor = session.get(SecondFactor, user_id)
     if factor is not None and factor.confirmed_at is not None:
         raise InvalidValue("code", "One-time codes are on already. Switch them off first.")
     if factor is None:
-        factor = SecondFactor(user_id=user_id, secret=pyotp.random_base32(), created_at=now)
+        factor = SecondFactor(user_id=user_id)
         session.add(factor)
-        session.flush()
+    elif again:
+        return factor.secret
+    factor.secret, factor.created_at, factor.last_step = pyotp.random_base32(), now, 0
+    session.flush()
     return factor.secret
 
 

@@ -19,7 +19,7 @@ from mm_frontend import guards
 from mm_frontend.app import create_app
 from mm_frontend.auth import mail
 from mm_lib.database import transaction
-from mm_lib.model.accounts import AuditEvent, LoginSession, SecondFactor, User
+from mm_lib.model.accounts import AuditEvent, LoginSession, Role, SecondFactor, User
 from mm_lib.settings import Settings, SettingsError
 from tests.frontend import world
 from tests.frontend.world import PASSWORD, sign_in, text, token
@@ -190,6 +190,13 @@ def test_registration_is_off_unless_it_is_switched_on(engine: Engine) -> None:
     assert "Make one" not in text(client.get("/login"))
 
 
+def send_from(client: FlaskClient, page: TestResponse, path: str, **form: str) -> TestResponse:
+    """Send the form of a page that was opened before."""
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
+    assert found
+    return client.post(path, data={"csrf_token": found[1], **form})
+
+
 def switch_on(client: FlaskClient) -> tuple[pyotp.TOTP, list[str]]:
     answer = client.get("/account/code")
     assert answer.headers["Cache-Control"] == "no-store"
@@ -198,7 +205,7 @@ def switch_on(client: FlaskClient) -> tuple[pyotp.TOTP, list[str]]:
     found = re.search(r'class="key">([A-Z2-7]+)<', page)
     assert found
     totp = pyotp.TOTP(found[1])
-    answer = send(client, "/account/code", code=totp.now())
+    answer = send_from(client, answer, "/account/code", code=totp.now())
     codes = re.findall(r"<li>([a-z2-9-]{17})</li>", answer.text)
     assert len(codes) == 10
     return totp, codes
@@ -221,6 +228,32 @@ def test_one_time_codes_are_asked_for_once_they_are_on(client: FlaskClient, sess
     assert send(client, "/login/code", code="000000").status_code == 422
     assert send(client, "/login/code", code=next_code(session, totp)).location == "/mirrors"
     assert client.get("/account").status_code == 200
+
+
+def test_a_wrong_first_code_can_be_tried_again_and_a_new_beginning_has_a_new_secret(client: FlaskClient) -> None:
+    sign_in(client)
+
+    def secret(page: TestResponse) -> str:
+        found = re.search(r'class="key">([A-Z2-7]+)<', page.text)
+        assert found
+        return found[1]
+
+    begun = client.get("/account/code")
+    wrong = send_from(client, begun, "/account/code", code="000000")
+    assert (wrong.status_code, secret(wrong)) == (422, secret(begun))
+    assert secret(client.get("/account/code")) != secret(begun)
+
+
+def test_a_new_account_has_no_further_rights_without_a_second_factor(
+    engine: Engine, mails: MailServer, session: Session
+) -> None:
+    app = make(engine, {"registration": True, "admin_code": True}, mail=mailing(mails))
+    client = app.test_client()
+    send(client, "/register", email="grace@example.org")
+    send(client, link(app, mails), name="grace", display_name="", password=NEW, again=NEW)
+    with transaction(session):
+        session.scalars(select(User).where(User.name == "grace")).one().role = Role.ADMIN
+    assert "Your further rights wait for a second factor." in text(client.get("/account"))
 
 
 def test_a_recovery_code_opens_the_account_once(client: FlaskClient) -> None:

@@ -36,13 +36,21 @@ def switch_on(session: Session, user: User) -> tuple[str, list[str]]:
 
 def test_codes_count_only_after_a_first_one(session: Session, ada: User) -> None:
     secret = second_factor.prepare(session, ada.id, NOW)
-    assert second_factor.prepare(session, ada.id, NOW) == secret
     assert not second_factor.is_on(session, ada.id)
     assert not second_factor.check(session, ada.id, code_at(secret, NOW), NOW)
     with pytest.raises(InvalidValue, match="right time"):
         second_factor.confirm(session, ada.id, "000000", NOW)
     assert len(second_factor.confirm(session, ada.id, code_at(secret, NOW), NOW)) == 10
     assert second_factor.is_on(session, ada.id)
+
+
+def test_each_beginning_has_a_secret_of_its_own_and_another_try_the_same(session: Session, ada: User) -> None:
+    """Whoever saw the page of a beginning that led nowhere must not know the codes of a later one."""
+    first, second = (second_factor.prepare(session, ada.id, NOW) for _ in range(2))
+    assert first != second
+    assert second_factor.prepare(session, ada.id, NOW, again=True) == second
+    with pytest.raises(InvalidValue, match="right time"):
+        second_factor.confirm(session, ada.id, code_at(first, NOW), NOW)
 
 
 def test_a_secret_is_not_shown_again_once_it_counts(session: Session, ada: User) -> None:
