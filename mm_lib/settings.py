@@ -242,6 +242,7 @@ class CrawlerSettings(Section):
     worker_stalled: Seconds = Field(60.0, description="a worker without signs of life for so long has its jobs taken")
     keep_jobs_days: float = Field(7.0, gt=0, description="jobs that have ended are kept so long")
     check_again_minutes: Minutes = Field(10.0, description="a mirror is checked on request no more often than that")
+    private_mirrors: bool = Field(False, description="owners may enter URLs of addresses that are not on the Internet")
 
     @model_validator(mode="after")
     def _patient(self) -> Self:

@@ -25,7 +25,7 @@ from mm_frontend.operators.forms import (
 )
 from mm_frontend.operators.hosts import back_to_host, the_host
 from mm_frontend.operators.pages import carried_out, form_page, me, now, removal, saved, unlimited, with_values
-from mm_frontend.settings import frontend
+from mm_frontend.settings import crawler, frontend
 from mm_lib.model.base import Base
 from mm_lib.model.hosts import (
     AsnKind,
@@ -222,7 +222,8 @@ def _url(form: UrlForm, row: HostCategoryUrl | None, title: str) -> ResponseRetu
 
     def change(database: Work) -> None:
         private = form.private.data if unlimited() else None
-        host_details.save_url(database, carried, row, form.url.data, private=private)
+        local = unlimited() or crawler().private_mirrors
+        host_details.save_url(database, carried, row, form.url.data, private=private, local=local)
 
     if carried_out(form, change):
         return saved("Saved the URL.", back_to_host()[0])

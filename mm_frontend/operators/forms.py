@@ -9,13 +9,14 @@ from wtforms import (
     BooleanField,
     DateTimeLocalField,
     FloatField,
+    HiddenField,
     IntegerField,
     SelectChoice,
     SelectField,
     StringField,
     TextAreaField,
 )
-from wtforms.validators import InputRequired, Length, NumberRange, Optional, ValidationError
+from wtforms.validators import AnyOf, InputRequired, Length, NumberRange, Optional, ValidationError
 
 from mm_lib.model.sites import MemberRole
 from mm_lib.services.hosts import MAX_BANDWIDTH, MAX_CONNECTIONS
@@ -113,6 +114,7 @@ class HostForm(FlaskForm):  # type: ignore[misc]
 class SwitchForm(FlaskForm):  # type: ignore[misc]
     """On or off, and why."""
 
+    wanted = HiddenField(validators=[AnyOf(("on", "off"), "Open this page again: the form does not say on or off.")])
     reason = StringField("Reason", [required("a reason"), Length(max=500)], description="The site's members see it.")
 
 

@@ -8,10 +8,9 @@ from flask.typing import ResponseReturnValue
 from mm_frontend.db import Work, session
 from mm_frontend.guards import may, reached
 from mm_frontend.operators.blueprint import blueprint
-from mm_frontend.operators.forms import ConfirmForm, HostForm, SwitchForm
-from mm_frontend.operators.pages import carried_out, form_page, me, now, removal, saved, unlimited
+from mm_frontend.operators.forms import ConfirmForm, HostForm
+from mm_frontend.operators.pages import carried_out, form_page, me, now, removal, saved, switching, unlimited
 from mm_frontend.operators.sites import back_to_site, the_site
-from mm_lib.model.base import State
 from mm_lib.model.hosts import AsnKind, Host
 from mm_lib.services import access, deletion, host_details, hosts, jobs, maintenance, overview
 from mm_lib.services.hosts import HostFields
@@ -43,7 +42,7 @@ def host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard has it
         repositories=overview.repositories(session(), found),
         acl=host_details.list_acl_addresses(session(), found),
         windows=maintenance.list_windows(session(), found, now()),
-        resting=overview.resting(session(), found, now()),
+        resting=maintenance.current(session(), found, now()),
         embargoed=host_details.is_embargoed(session(), found.country),
         checks=[check for check in jobs.list_checks(session(), found, 10) if check.state in jobs.OPEN],
         may_change=may(access.CHANGE),
@@ -130,17 +129,7 @@ def _page(host_id: int) -> str:
 @blueprint.route("/host/<int:host_id>/state", methods=["GET", "POST"])
 def host_state(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Switch a host on or off, also one that the crawler switched off."""
-    found, form = the_host(), SwitchForm()
-    on = found.state is not State.ACTIVE
-
-    def change(database: Work) -> None:
-        host_details.switch(database, found, on=on, reason=form.reason.data, by=me(), unlimited=unlimited())
-
-    if carried_out(form, change):
-        return saved(f"{found.name} is switched {'on' if on else 'off'}.", back_to_host()[0])
-    intro = f"It was switched off: {found.state_reason}" if on else ""
-    word = "on" if on else "off"
-    return form_page(form, f"Switch {found.name} {word}", back_to_host(), intro=intro, submit=f"Switch {word}")
+    return switching(the_host(), back_to_host())
 
 
 @blueprint.route("/host/<int:host_id>/drop", methods=["GET", "POST"])

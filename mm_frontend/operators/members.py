@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flask import abort, flash, redirect, render_template, url_for
+from flask import abort, flash, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import SelectChoice
 
 from mm_frontend.auth import mail
+from mm_frontend.auth.blueprint import keep_nowhere
 from mm_frontend.db import Work, session
 from mm_frontend.guards import limiter, may, reached, the_viewer
 from mm_frontend.operators.blueprint import blueprint
@@ -16,7 +17,7 @@ from mm_frontend.operators.sites import back_to_site, the_site
 from mm_frontend.settings import frontend
 from mm_lib.model.sites import MemberRole, SiteInvitation, SiteJoinRequest, SiteMember
 from mm_lib.services import membership
-from mm_lib.services.access import OWN
+from mm_lib.services.access import MEMBER, OWN
 
 INVITATIONS = "30 per hour"
 REQUESTS = "10 per hour"
@@ -42,7 +43,8 @@ def add_member(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
         if not links:
             return saved(f"{form.who.data.strip()} is a member now.", back_to_site()[0])
         _write(form.who.data.strip(), links[0])
-        return render_template("operators/invited.html", site=site, email=form.who.data.strip(), link=links[0])
+        page = render_template("operators/invited.html", site=site, email=form.who.data.strip(), link=links[0])
+        return keep_nowhere(make_response(page))
     return form_page(form, "Add a member", back_to_site(), submit="Add or invite")
 
 
@@ -69,10 +71,10 @@ def _write(address: str, link: str) -> None:
 def invitation(token: str) -> ResponseReturnValue:
     """Accept an invitation that came by mail."""
     row, site = membership.find_invitation(session(), token, now())
-    form, person = ConfirmForm(), the_viewer()
+    form, person, told = ConfirmForm(), the_viewer(), {"by": row.invited_by, "role": row.role.value}
     if carried_out(form, lambda database: membership.accept(database, row, site, person.user_id, person.name)):
         return saved(f"You are a member of {site.name} now.", url_for("operators.site", site_id=site.id))
-    page = render_template("operators/invitation.html", form=form, site=site, invitation=row, token=token)
+    page = render_template("operators/invitation.html", form=form, site=site, **told)
     return page, 422 if form.errors else 200
 
 
@@ -120,7 +122,8 @@ def transfer(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
         form, lambda database: membership.transfer(database, site, others[form.to.data], the_viewer().user_id)
     ):
         return saved(f"{others[form.to.data].user.name} is the owner now.", back_to_site()[0])
-    intro = "The new owner may do everything with the site. You stay as an admin."
+    stays = " You stay as an admin." if may(MEMBER) else ""
+    intro = f"The new owner may do everything with the site.{stays}"
     return form_page(form, f"Hand {site.name} over", back_to_site(), intro=intro, submit="Hand over")
 
 

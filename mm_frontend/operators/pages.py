@@ -12,7 +12,12 @@ from flask_wtf import FlaskForm
 
 from mm_frontend.db import Work, session
 from mm_frontend.guards import may, the_viewer
+from mm_frontend.operators.forms import SwitchForm
 from mm_lib.database import transaction
+from mm_lib.model.base import State
+from mm_lib.model.hosts import Host
+from mm_lib.model.sites import Site
+from mm_lib.services import host_details
 from mm_lib.services.access import ADMINISTER
 from mm_lib.services.errors import InvalidValue, ServiceError
 
@@ -59,6 +64,23 @@ def form_page(
     """A page that is one form. `back` is the address and the name of where it belongs."""
     page = render_template("operators/form.html", form=form, title=title, back=back, intro=intro, submit=submit)
     return page, 422 if form.errors else 200
+
+
+def switching(thing: Host | Site, back: tuple[str, str]) -> ResponseReturnValue:
+    """Switch a host or site on or off. The form says which: somebody else may have done it meanwhile."""
+    form = SwitchForm()
+    if not form.is_submitted():
+        form.wanted.data = "off" if thing.state is State.ACTIVE else "on"
+    on = form.wanted.data == "on"
+
+    def change(database: Work) -> None:
+        host_details.switch(database, thing, on=on, reason=form.reason.data, by=me(), unlimited=unlimited())
+
+    if carried_out(form, change):
+        return saved(f"{thing.name} is switched {'on' if on else 'off'}.", back[0])
+    word = "on" if on else "off"
+    intro = f"It was switched off: {thing.state_reason}" if on and thing.state is not State.ACTIVE else ""
+    return form_page(form, f"Switch {thing.name} {word}", back, intro=intro, submit=f"Switch {word}")
 
 
 def removal(

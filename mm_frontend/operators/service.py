@@ -91,6 +91,7 @@ def host_asked(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
         urls=urls,
         turns=overview.turns(session(), host),
         crawler=crawler(),
+        not_asked=overview.why_not_asked(session(), host, now()),
     )
 
 

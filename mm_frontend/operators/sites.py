@@ -6,11 +6,20 @@ from flask import flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from mm_frontend.db import Work, session
-from mm_frontend.guards import may, reached, the_viewer
+from mm_frontend.guards import Who, may, reached, the_viewer
 from mm_frontend.operators.blueprint import blueprint
-from mm_frontend.operators.forms import ConfirmForm, SiteForm, SwitchForm
-from mm_frontend.operators.pages import carried_out, form_page, me, now, removal, saved, unlimited, with_values
-from mm_lib.model.base import State
+from mm_frontend.operators.forms import ConfirmForm, SiteForm
+from mm_frontend.operators.pages import (
+    carried_out,
+    form_page,
+    me,
+    now,
+    removal,
+    saved,
+    switching,
+    unlimited,
+    with_values,
+)
 from mm_lib.model.sites import MemberRole, Site
 from mm_lib.services import access, deletion, host_details, membership, overview, sites
 from mm_lib.services.access import AUDIT
@@ -31,11 +40,7 @@ def back_to_site() -> tuple[str, str]:
 @blueprint.get("/site/mine")
 def mine() -> ResponseReturnValue:
     """One's own sites with their hosts."""
-    found = membership.my_sites(session(), the_viewer().user_id)
-    own = [row["site"] for row in found]
-    hosts = overview.sites_with_hosts(session(), own)
-    roles = {row["site"].id: row["role"] for row in found}
-    return render_template("operators/sites.html", title="My sites", sites=own, hosts=hosts, roles=roles)
+    return _list("My sites", [row["site"] for row in membership.my_sites(session(), the_viewer().user_id)])
 
 
 @blueprint.get("/admin/all_sites")
@@ -44,9 +49,24 @@ def all_sites() -> ResponseReturnValue:
     if not may(AUDIT):
         flash("The list of all sites is for administrators.")
         return redirect(url_for("public.start"))
-    found = overview.all_sites(session())
-    hosts = overview.sites_with_hosts(session(), found)
-    return render_template("operators/sites.html", title="All sites", sites=found, hosts=hosts, roles={})
+    return _list("All sites", overview.all_sites(session()))
+
+
+def _list(title: str, found: list[Site]) -> str:
+    roles = membership.roles(session(), the_viewer().user_id)
+    return render_template(
+        "operators/sites.html",
+        title=title,
+        sites=found,
+        hosts=overview.sites_with_hosts(session(), found),
+        roles=roles,
+        may_change=lambda site_id: _may_there(access.CHANGE, roles.get(site_id)),
+    )
+
+
+def _may_there(who: Who, role: MemberRole | None) -> bool:
+    """Whether the viewer, who has this role in a site, is among those who may there."""
+    return may(who) or bool(who & access.of_member(role))
 
 
 @blueprint.route("/site/new", methods=["GET", "POST"])
@@ -94,7 +114,6 @@ def site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard has it
         may_own=may(access.OWN),
         is_member=may(access.MEMBER),
         unlimited=unlimited(),
-        switch=SwitchForm(),
     )
 
 
@@ -120,16 +139,7 @@ def edit_site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
 @blueprint.route("/site/<int:site_id>/state", methods=["GET", "POST"])
 def site_state(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Switch a site with all its hosts on or off."""
-    found, form = the_site(), SwitchForm()
-    on = found.state is not State.ACTIVE
-
-    def change(database: Work) -> None:
-        host_details.switch(database, found, on=on, reason=form.reason.data, by=me(), unlimited=unlimited())
-
-    if carried_out(form, change):
-        return saved(f"{found.name} is switched {'on' if on else 'off'}.", back_to_site()[0])
-    title = f"Switch {found.name} {'on' if on else 'off'}"
-    return form_page(form, title, back_to_site(), submit=f"Switch {'on' if on else 'off'}")
+    return switching(the_site(), back_to_site())
 
 
 @blueprint.route("/site/<int:site_id>/drop", methods=["GET", "POST"])
@@ -150,8 +160,12 @@ def drop_site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
 @blueprint.get("/deleted")
 def deleted() -> ResponseReturnValue:
     """What one deleted and may bring back; administrators see all."""
-    own = None if may(AUDIT) else membership.site_ids(session(), the_viewer().user_id)
-    return render_template("operators/deleted.html", rows=deletion.list_deleted(session(), now(), own))
+    roles = membership.roles(session(), the_viewer().user_id)
+    return render_template(
+        "operators/deleted.html",
+        rows=deletion.list_deleted(session(), now(), None if may(AUDIT) else list(roles)),
+        may_restore=lambda row: _may_there(access.OWN if row.is_site else access.CHANGE, roles.get(row.site_id)),
+    )
 
 
 @blueprint.post("/deleted/site/<int:deleted_site_id>/restore")

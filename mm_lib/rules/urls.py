@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 MIRROR_SCHEMES = ("https", "http", "rsync", "ftp", "ftps")  # best first: the order in which they are offered
 MAX_LENGTH = 1000  # longer than any real one, and short enough for an index
 _HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DEFAULT_PORTS = {"https": 443, "http": 80, "rsync": 873, "ftp": 21, "ftps": 990}
 
 
@@ -30,6 +32,24 @@ def normalise(text: str, schemes: tuple[str, ...] = MIRROR_SCHEMES) -> str:
         raise ValueError(f"{stripped!r} names no valid host")
     netloc = host if port in (None, _DEFAULT_PORTS.get(scheme)) else f"{host}:{port}"
     return urlunsplit((scheme, netloc, parts.path.rstrip("/"), "", ""))
+
+
+def is_local(url: str) -> bool:
+    """Whether it names a machine that only we can reach: an address that is not used on the Internet, or localhost.
+
+    What DNS says of names is not asked: it may say something else tomorrow.
+    """
+    name = (urlsplit(url).hostname or "").rstrip(".")
+    if name == "localhost" or name.endswith((".localhost", ".localdomain")):
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        # C libraries take 127.1, 0x7f.1 and 2130706433 for addresses; no name on the Internet ends so.
+        return _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address.sixtofour or address
+    return not address.is_global or address.is_multicast
 
 
 def _host(name: str) -> str:

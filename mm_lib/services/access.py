@@ -154,10 +154,12 @@ def standings(session: Session, user_id: int | None, role: Role, site: Site | No
     found = {Standing.ANYBODY, Standing.SIGNED_IN}
     if role in _OF_ROLE:
         found.add(_OF_ROLE[role])
-    membership = role_in(session, user_id, site.id) if site else None
-    if membership:
-        found.add(_OF_MEMBER[membership])
-    return frozenset(found)
+    return frozenset(found | of_member(role_in(session, user_id, site.id) if site else None))
+
+
+def of_member(role: MemberRole | None) -> frozenset[Standing]:
+    """What a membership makes somebody towards its site; None: nothing."""
+    return frozenset({_OF_MEMBER[role]}) if role else frozenset()
 
 
 def role_in(session: Session, user_id: int, site_id: int) -> MemberRole | None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from mm_lib.model.accounts import AuditEvent
 from mm_lib.model.sites import Site
+from mm_lib.services.errors import InvalidValue
 
 MAX_EXPORT = 50_000  # events; more are got by narrower filters
 COLUMNS = ("id", "at", "actor", "address", "site", "action", "object", "object_id", "name", "before", "after")
@@ -29,6 +30,11 @@ class EventFilter:
     text: str = ""  # a part of the name of what was changed
     since: datetime | None = None
     until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("actor", "action", "text"):
+            if not getattr(self, name).isprintable():
+                raise InvalidValue(name, "holds a control character, which nothing is found by")
 
 
 @dataclass(frozen=True)

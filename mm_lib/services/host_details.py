@@ -27,6 +27,7 @@ from mm_lib.model.hosts import (
 from mm_lib.model.sites import Site
 from mm_lib.model.state import HostCategoryState
 from mm_lib.rules.netblocks import Netblock, parse_netblock
+from mm_lib.rules.urls import is_local
 from mm_lib.services import hosts
 from mm_lib.services.content import clean_text
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed
@@ -218,10 +219,23 @@ def _refuse_always(wanted: bool, unlimited: bool) -> None:
 
 
 def save_url(
-    session: Session, carried: HostCategory, row: HostCategoryUrl | None, text: str, *, private: bool | None
+    session: Session,
+    carried: HostCategory,
+    row: HostCategoryUrl | None,
+    text: str,
+    *,
+    private: bool | None,
+    local: bool = False,
 ) -> HostCategoryUrl:
-    """Add a URL to a category, or change one. `private` None: as it is. Raises InvalidValue, AlreadyExists."""
+    """Add a URL to a category, or change one. `private` None: as it is. Raises InvalidValue, AlreadyExists.
+
+    Without `local` it must not name a machine of our own network: the crawler asks whatever stands here.
+    """
     address = hosts.free_url(session, text, row)
+    if not local and is_local(address) and (row is None or address != row.url):
+        raise InvalidValue(
+            "url", f"{address} is not on the Internet; give the address that clients use, or {PERMITTED}"
+        )
     if row is None:
         row = HostCategoryUrl(url=address, private=bool(private))
         carried.urls.append(row)
@@ -241,11 +255,18 @@ def remove(session: Session, row: Base) -> None:
 
 
 def switch(session: Session, thing: Host | Site, *, on: bool, reason: str, by: str, unlimited: bool) -> None:
-    """Let a host or site take part, or not. Raises InvalidValue without a reason, NotAllowed against administrators."""
+    """Let a host or site take part, or not.
+
+    Raises InvalidValue without a reason, NotAllowed against administrators, and when somebody else did so already.
+    """
     text = clean_text("reason", reason, 500)
     if not text:
         raise InvalidValue("reason", "say why; everybody who looks after it sees it")
     if on and thing.state is State.ADMIN_DISABLED and not unlimited:
         raise NotAllowed(f"An administrator switched {thing.name} off ({thing.state_reason}); ask them.")
-    off = State.ADMIN_DISABLED if unlimited else State.OWNER_DISABLED
-    hosts.set_state(session, thing, State.ACTIVE if on else off, text, by)
+    wanted = State.ACTIVE if on else State.ADMIN_DISABLED if unlimited else State.OWNER_DISABLED
+    # An administrator may switch off for good what is off; an owner must not turn that into an owner's decision.
+    if thing.state is wanted or (not on and not unlimited and thing.state is not State.ACTIVE):
+        since = f"since {thing.state_since:%Y-%m-%d %H:%M} UTC ({thing.state_reason or 'no reason was given'})"
+        raise NotAllowed(f"{thing.name} is switched {'on' if on else 'off'} already, {since}.")
+    hosts.set_state(session, thing, wanted, text, by)

@@ -19,6 +19,7 @@ from mm_lib.model.accounts import GroupMember, Identity, Role, User
 from mm_lib.model.sites import SiteMember
 from mm_lib.services import accounts, sign_ins
 from mm_lib.services.errors import InvalidValue, NotAllowed
+from mm_lib.services.membership import stronger
 
 MAX_TEXT = 255  # characters kept of what a source says
 
@@ -144,16 +145,19 @@ def link(session: Session, name: str, into: str) -> int:
 
 
 def _move_memberships(session: Session, other: User, user: User) -> None:
-    """Where both are members, the user's own membership stays as it is."""
+    """Where both are members of a site the stronger role counts, so that no site loses its owner."""
     kinds: tuple[tuple[type[SiteMember] | type[GroupMember], str], ...]
     kinds = ((SiteMember, "site_id"), (GroupMember, "group_id"))
     for kind, key in kinds:
-        column = getattr(kind, key)
-        theirs = set(session.scalars(select(column).where(kind.user_id == user.id)))
+        own: Any = select(kind).where(kind.user_id == user.id)
+        theirs = {getattr(membership, key): membership for membership in session.scalars(own)}
         query: Any = select(kind).where(kind.user_id == other.id)  # of either; their common base has no user
         memberships: Sequence[SiteMember | GroupMember] = session.scalars(query).all()
         for membership in memberships:
-            if getattr(membership, key) in theirs:
-                session.delete(membership)
-            else:
+            kept = theirs.get(getattr(membership, key))
+            if kept is None:
                 membership.user_id = user.id
+                continue
+            if isinstance(kept, SiteMember) and isinstance(membership, SiteMember):
+                kept.role = stronger(kept.role, membership.role)
+            session.delete(membership)

@@ -5,7 +5,6 @@ A site that has an owner always keeps one. Only owners (and administrators) make
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,28 +13,33 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, joinedload
 
-from mm_lib.model.accounts import User
 from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteJoinRequest, SiteMember
-from mm_lib.services import audit
+from mm_lib.services import accounts, audit
 from mm_lib.services.content import clean_email, clean_text
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed, NotFound
+from mm_lib.services.sign_ins import token_hash
 
 VALID = timedelta(days=7)
+_ROLES = tuple(MemberRole)  # the strongest first
 MAX_WAITING = 50  # invitations of one site: more are no invitations but a mailing
 
 
 def members(session: Session, site: Site) -> list[SiteMember]:
     """Owners first, then by name."""
     query = select(SiteMember).where(SiteMember.site_id == site.id).options(joinedload(SiteMember.user))
-    order = list(MemberRole)
-    return sorted(session.scalars(query), key=lambda member: (order.index(member.role), member.user.name))
+    return sorted(session.scalars(query), key=lambda member: (_ROLES.index(member.role), member.user.name))
+
+
+def stronger(one: MemberRole, other: MemberRole) -> MemberRole:
+    """The role that may do more."""
+    return min(one, other, key=_ROLES.index)
 
 
 def add(session: Session, site: Site, name: str, role: MemberRole, by_owner: bool) -> SiteMember:
     """Make a user a member. Raises InvalidValue for an unknown one, AlreadyExists, NotAllowed."""
     _refuse_owner(role, by_owner)
-    user = session.scalar(select(User).where(User.name == name.strip().lower(), User.active))
-    if user is None:
+    user = accounts.named(session, name)
+    if user is None or not user.active:
         raise InvalidValue("who", f"there is no user {name.strip()!r}; give an e-mail address to invite somebody new")
     return _join(session, site, user.id, user.name, role)
 
@@ -57,6 +61,8 @@ def set_role(session: Session, member: SiteMember, role: MemberRole) -> None:
     """Give a member another role; for owners to do. Raises NotAllowed for the last owner."""
     if role is not MemberRole.OWNER:
         _keep_an_owner(session, member)
+    if _ROLES.index(role) > _ROLES.index(member.role):
+        _void_invitations(session, member)
     member.role = role
     session.flush()
 
@@ -64,9 +70,7 @@ def set_role(session: Session, member: SiteMember, role: MemberRole) -> None:
 def remove(session: Session, member: SiteMember, by_owner: bool) -> None:
     """End a membership. Raises NotAllowed for the last owner, or when an owner's ends by somebody who is none."""
     _refuse_owner(member.role, by_owner)
-    _keep_an_owner(session, member)
-    session.delete(member)
-    session.flush()
+    _end(session, member)
 
 
 def leave(session: Session, site: Site, user_id: int) -> None:
@@ -74,7 +78,12 @@ def leave(session: Session, site: Site, user_id: int) -> None:
     member = _membership(session, site, user_id)
     if member is None:
         raise NotFound(f"You are no member of {site.name}.")
+    _end(session, member)
+
+
+def _end(session: Session, member: SiteMember) -> None:
     _keep_an_owner(session, member)
+    _void_invitations(session, member)
     session.delete(member)
     session.flush()
 
@@ -86,6 +95,7 @@ def transfer(session: Session, site: Site, to: SiteMember, user_id: int) -> None
     current = _membership(session, site, user_id)
     to.role = MemberRole.OWNER
     if current is not None and current is not to:
+        _void_invitations(session, current)
         current.role = MemberRole.ADMIN
     session.flush()
 
@@ -127,6 +137,7 @@ def invite(
     address = clean_email("who", email)
     if not address:
         raise InvalidValue("who", "enter a user name or an e-mail address")
+    session.execute(delete(SiteInvitation).where(SiteInvitation.expires_at <= now))
     waiting = list_invitations(session, site, now)
     if len(waiting) >= MAX_WAITING:
         raise NotAllowed(f"{MAX_WAITING} invitations are waiting. Withdraw some first.")
@@ -136,7 +147,7 @@ def invite(
     session.flush()
     token = secrets.token_urlsafe(32)
     row = SiteInvitation(
-        site_id=site.id, email=address, role=role, token_hash=_hash(token), invited_by=by, expires_at=now + VALID
+        site_id=site.id, email=address, role=role, token_hash=token_hash(token), invited_by=by, expires_at=now + VALID
     )
     session.add(row)
     session.flush()
@@ -145,9 +156,9 @@ def invite(
 
 
 def list_invitations(session: Session, site: Site, now: datetime) -> list[SiteInvitation]:
-    """Those that can still be used; the others are forgotten."""
-    session.execute(delete(SiteInvitation).where(SiteInvitation.expires_at <= now))
-    return list(session.scalars(select(SiteInvitation).where(SiteInvitation.site_id == site.id)))
+    """Those that can still be used."""
+    query = select(SiteInvitation).where(SiteInvitation.site_id == site.id, SiteInvitation.expires_at > now)
+    return list(session.scalars(query.order_by(SiteInvitation.id)))
 
 
 def find_invitation(session: Session, token: str, now: datetime) -> tuple[SiteInvitation, Site]:
@@ -155,7 +166,7 @@ def find_invitation(session: Session, token: str, now: datetime) -> tuple[SiteIn
     row = session.execute(
         select(SiteInvitation, Site)
         .join(Site, Site.id == SiteInvitation.site_id)
-        .where(SiteInvitation.token_hash == _hash(token), SiteInvitation.expires_at > now)
+        .where(SiteInvitation.token_hash == token_hash(token), SiteInvitation.expires_at > now)
     ).one_or_none()
     if row is None:
         raise NotFound("This invitation was used, withdrawn, or is older than a week. Ask for another one.")
@@ -163,11 +174,12 @@ def find_invitation(session: Session, token: str, now: datetime) -> tuple[SiteIn
 
 
 def accept(session: Session, invitation: SiteInvitation, site: Site, user_id: int, name: str) -> SiteMember:
-    """Become a member. Raises AlreadyExists."""
-    member = _join(session, site, user_id, name, invitation.role)
-    session.delete(invitation)
-    session.flush()
-    return member
+    """Become a member. Raises AlreadyExists, NotFound when somebody else used it at the same moment."""
+    role = invitation.role
+    taken = delete(SiteInvitation).where(SiteInvitation.id == invitation.id).returning(SiteInvitation.id)
+    if not session.scalars(taken).all():
+        raise NotFound("This invitation was used or withdrawn at the same moment.")
+    return _join(session, site, user_id, name, role)
 
 
 def withdraw(session: Session, invitation: SiteInvitation, site: Site) -> None:
@@ -177,8 +189,14 @@ def withdraw(session: Session, invitation: SiteInvitation, site: Site) -> None:
     session.flush()
 
 
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+def _void_invitations(session: Session, member: SiteMember) -> None:
+    """Whoever may invite no more has nobody come in any more, least of all oneself again."""
+    site = session.get_one(Site, member.site_id)
+    made = select(SiteInvitation).where(
+        SiteInvitation.site_id == site.id, SiteInvitation.invited_by == member.user.name
+    )
+    for invitation in session.scalars(made).all():
+        withdraw(session, invitation, site)
 
 
 # -- requests to join
@@ -187,7 +205,10 @@ def _hash(token: str) -> str:
 def ask_to_join(session: Session, name: str, user_id: int, message: str) -> Site | None:
     """Ask the people of a site to be let in; None when there is no such site, which nobody needs to be told."""
     text = clean_text("message", message, 500)
-    site = session.scalar(select(Site).where(func.lower(Site.name) == " ".join(name.split()).lower()))
+    wanted = " ".join(name.split()).lower()
+    if not wanted.isprintable():  # no site has such a name, and databases refuse to look for some
+        return None
+    site = session.scalar(select(Site).where(func.lower(Site.name) == wanted))
     if site is None or _membership(session, site, user_id):
         return None
     known = session.scalar(
@@ -231,6 +252,7 @@ def my_sites(session: Session, user_id: int) -> list[dict[str, Any]]:
     return [{"site": site, "role": role} for site, role in session.execute(query)]
 
 
-def site_ids(session: Session, user_id: int) -> list[int]:
-    """The sites that a user is a member of, deleted ones as well."""
-    return list(session.scalars(select(SiteMember.site_id).where(SiteMember.user_id == user_id)))
+def roles(session: Session, user_id: int) -> dict[int, MemberRole]:
+    """What a user is in which sites, deleted ones as well."""
+    query = select(SiteMember.site_id, SiteMember.role).where(SiteMember.user_id == user_id)
+    return {row.site_id: row.role for row in session.execute(query)}

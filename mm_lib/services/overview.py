@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from mm_lib.model.base import State
 from mm_lib.model.content import Arch, Category, FileDetail, Repository, Version
-from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl, Maintenance
+from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.sites import Site
 from mm_lib.model.state import (
     CrawlResult,
@@ -22,6 +22,7 @@ from mm_lib.model.state import (
     HostCategoryState,
     RepositoryMirrorState,
 )
+from mm_lib.services import host_details, maintenance
 
 
 @dataclass(frozen=True)
@@ -161,13 +162,20 @@ def crawls(session: Session, host: Host, limit: int = 20) -> list[dict[str, Any]
     ]
 
 
-def resting(session: Session, host: Host, now: datetime) -> Maintenance | None:
-    """The maintenance window that the host is in."""
-    return session.scalar(
-        select(Maintenance)
-        .where(Maintenance.host_id == host.id, Maintenance.starts_at <= now, Maintenance.ends_at > now)
-        .limit(1)
-    )
+def why_not_asked(session: Session, host: Host, now: datetime) -> str:
+    """Why the crawler asks this host for nothing at the moment; empty when it does ask."""
+    site = host.site
+    if site.state is not State.ACTIVE:
+        return f"the site {site.name} is switched off ({site.state_reason})"
+    if host.state is State.ADMIN_DISABLED:
+        return f"an administrator switched the host off ({host.state_reason})"
+    if window := maintenance.current(session, host, now):
+        return f"it is under maintenance until {window.ends_at:%Y-%m-%d %H:%M} UTC"
+    if not is_public(host) and not host.crawl_private:
+        return f"the {'host' if host.private else 'site'} is private, and reports what it has"
+    if host_details.is_embargoed(session, host.country):
+        return "mirrors of that country are not used"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -182,7 +190,7 @@ def badge(session: Session, host: Host, now: datetime) -> Badge:
     """How the host is, for a picture on its own pages."""
     if host.state is not State.ACTIVE or host.site.state is not State.ACTIVE:
         return Badge("switched off", "none")
-    if resting(session, host, now):
+    if maintenance.current(session, host, now):
         return Badge("maintenance", "none")
     found = categories(session, host)
     if not found:

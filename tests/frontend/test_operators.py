@@ -20,13 +20,14 @@ from werkzeug.test import TestResponse
 from mm_frontend import guards
 from mm_frontend.app import create_app
 from mm_frontend.operators.details import RESOLVER
+from mm_frontend.settings import crawler
 from mm_lib.database import make_sessions, prepare, transaction
-from mm_lib.model.accounts import AuditEvent
+from mm_lib.model.accounts import AuditEvent, User
 from mm_lib.model.base import State
-from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl, HostNetblock
+from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl, HostNetblock, Maintenance
 from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteMember
 from mm_lib.model.state import HostCategoryState, StateSource
-from mm_lib.services import hosts
+from mm_lib.services import hosts, membership
 from tests import factories as make
 from tests.frontend import operators_world
 from tests.frontend.operators_world import NOW, PEOPLE, Registry, signed_in
@@ -223,6 +224,7 @@ def test_an_invitation_lets_whoever_has_the_link_in_once(
     answer = send(owner, f"/site/{registry.site.id}/admin/new", who="new@example.com", role="viewer")
     found = re.search(r"http://localhost(/invitation/\S+?)<", answer.get_data(as_text=True))
     assert found
+    assert answer.headers["Cache-Control"] == "no-store"
     stranger = people["stranger"]
     assert "Join Example University?" in text(stranger.get(found[1]))
     assert send(stranger, found[1]).location == f"/site/{registry.site.id}"
@@ -255,6 +257,37 @@ def test_asking_to_join_tells_nothing_and_members_decide(
     answered = send(owner, f"/site/{registry.site.id}/join/{registry.ids['request_id']}/decline")
     assert answered.location == f"/site/{registry.site.id}"
     assert "was not let in" in text(owner.get(answered.location))
+
+
+def test_an_invitation_that_is_used_at_the_same_moment_says_so(
+    people: dict[str, FlaskClient], session: Session, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = membership.accept
+
+    def after_another(database: Session, invitation: SiteInvitation, *rest: Any) -> SiteMember:
+        with transaction(session):
+            session.delete(session.get_one(SiteInvitation, invitation.id))
+        return accept(database, invitation, *rest)
+
+    monkeypatch.setattr(membership, "accept", after_another)
+    answer = send(people["stranger"], f"/invitation/{registry.token}")
+    assert (answer.status_code, "used or withdrawn at the same moment" in text(answer)) == (422, True)
+
+
+def test_only_members_are_told_that_they_stay(
+    people: dict[str, FlaskClient], owner: FlaskClient, registry: Registry
+) -> None:
+    path = f"/site/{registry.site.id}/transfer"
+    assert "You stay as an admin" in text(owner.get(path))
+    assert "You stay" not in text(people["super"].get(path))
+
+
+@pytest.mark.parametrize(("path", "field"), [("/site/join", "site"), ("/site/{site_id}/admin/new", "who")])
+def test_names_with_control_characters_name_nobody(
+    owner: FlaskClient, registry: Registry, path: str, field: str
+) -> None:
+    answer = send(owner, path.format(**registry.ids), **{field: "a\0b"}, role="viewer")
+    assert answer.status_code in (302, 422)
 
 
 # -- hosts
@@ -333,14 +366,33 @@ def test_owners_switch_off_and_on_with_a_reason_but_not_what_an_administrator_sw
     people: dict[str, FlaskClient], owner: FlaskClient, session: Session, registry: Registry
 ) -> None:
     path = f"/host/{registry.host.id}/state"
-    assert errors(send(owner, path)) == ["Enter a reason."]
-    send(owner, path, reason="moving")
+    assert errors(send(owner, path, wanted="off")) == ["Enter a reason."]
+    send(owner, path, wanted="off", reason="moving")
     host = fresh(session, registry.host)
     assert (host.state, host.state_reason, host.state_by) == (State.OWNER_DISABLED, "moving", "owner")
-    send(owner, path, reason="moved")
+    send(owner, path, wanted="on", reason="moved")
     assert fresh(session, host).state is State.ACTIVE
-    send(people["super"], path, reason="serves nonsense")
-    assert "An administrator switched m.example.org off (serves nonsense)" in text(send(owner, path, reason="please"))
+    send(people["super"], path, wanted="off", reason="serves nonsense")
+    answer = text(send(owner, path, wanted="on", reason="please"))
+    assert "An administrator switched m.example.org off (serves nonsense)" in answer
+
+
+@pytest.mark.parametrize("kind", ["host", "site"])
+def test_a_switch_does_what_its_page_said_and_tells_when_that_is_so_already(
+    people: dict[str, FlaskClient], owner: FlaskClient, session: Session, registry: Registry, kind: str
+) -> None:
+    thing: Host | Site = getattr(registry, kind)
+    path = f"/{kind}/{thing.id}/state"
+    assert '<input id="wanted" name="wanted" type="hidden" value="off">' in owner.get(path).text
+    assert "the form does not say on or off" in text(send(owner, path, reason="moving"))
+    assert send(owner, path, wanted="off", reason="moving").status_code == 302
+    again = send(people["admin"], path, wanted="off", reason="me too")
+    assert (again.status_code, "is switched off already" in text(again)) == (422, True)
+    assert 'value="off"' in again.text
+    assert send(people["super"], path, wanted="off", reason="serves nonsense").status_code == 302
+    assert send(owner, path, wanted="off", reason="then on again").status_code == 422
+    assert fresh(session, thing).state is State.ADMIN_DISABLED
+    assert '<input id="wanted" name="wanted" type="hidden" value="on">' in owner.get(path).text
 
 
 def test_a_host_that_the_crawler_switched_off_is_back_with_a_reason(
@@ -351,7 +403,7 @@ def test_a_host_that_the_crawler_switched_off_is_back_with_a_reason(
     page = owner.get(f"/host/{registry.host.id}")
     assert "switched off by the crawler" in text(page)
     assert "not reached for long" in text(page)
-    send(owner, f"/host/{registry.host.id}/state", reason="new cable")
+    send(owner, f"/host/{registry.host.id}/state", wanted="on", reason="new cable")
     assert fresh(session, registry.host).state is State.ACTIVE
 
 
@@ -427,7 +479,7 @@ def test_categories_of_administrators_are_not_offered_and_not_taken(
     ("url", "said"),
     [
         (" HTTPS://M.example.org:443/Pub/ ", None),
-        ("rsync://[2001:db8::1]/pub", None),
+        ("rsync://[2a00:1::1]/pub", None),
         ("gopher://m.example.org", "must begin with one of"),
         ("https://m.example.net/linux/", "belongs to m.example.net (Fedora Linux) already"),
         ("https://m.example.org/linux", "belongs to m.example.org (Fedora Linux) already"),
@@ -444,6 +496,19 @@ def test_urls_are_normal_and_unique_and_say_who_has_them(
     else:
         wanted = url.strip().rstrip("/").replace("HTTPS://M.example.org:443", "https://m.example.org")
         assert wanted in session.scalars(select(HostCategoryUrl.url)).all()
+
+
+def test_owners_name_no_machines_of_our_own_network_unless_the_settings_let_them(
+    people: dict[str, FlaskClient], stage: Stage, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/host/{registry.host.id}/category/{registry.ids['carried_id']}/url/new"
+    refused = send(people["owner"], path, url="http://169.254.169.254/latest")
+    assert (refused.status_code, "is not on the Internet" in text(refused)) == (422, True)
+    assert send(people["super"], path, url="http://10.0.0.1/pub").status_code == 302
+    with stage.app.app_context():
+        asked = crawler().model_copy(update={"private_mirrors": True})
+    monkeypatch.setattr("mm_frontend.operators.details.crawler", lambda: asked)
+    assert send(people["owner"], path, url="http://10.0.0.2/pub").status_code == 302
 
 
 def test_a_url_is_changed_and_what_was_found_out_about_the_old_one_forgotten(
@@ -515,6 +580,14 @@ def test_changes_are_exported_as_csv_and_json(owner: FlaskClient, registry: Regi
     assert events[0]["after"] == {"comment": "=1+1"}
 
 
+@pytest.mark.parametrize("name", ["actor", "action", "text"])
+def test_events_are_not_looked_for_by_control_characters(
+    people: dict[str, FlaskClient], owner: FlaskClient, registry: Registry, name: str
+) -> None:
+    assert people["auditor"].get("/events", query_string={name: "a\0b"}).status_code == 400
+    assert owner.get(f"/site/{registry.site.id}/events", query_string={name: "a\0b"}).status_code == 400
+
+
 # -- how it is doing
 
 
@@ -548,6 +621,58 @@ def test_what_it_is_asked_names_the_crawler_and_the_addresses(owner: FlaskClient
     page = text(owner.get(f"/host/{registry.host.id}/asked"))
     assert "mirrormanager-crawler" in page
     assert "https://m.example.org/linux" in page
+
+
+def test_the_page_says_when_and_why_a_host_is_asked_for_nothing(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    def asked() -> str:
+        return text(owner.get(f"/host/{registry.host.id}/asked"))
+
+    assert "It begins with the cheapest way" in asked()
+    host = session.get_one(Host, registry.host.id)
+    with transaction(session):
+        host.site.private = True
+    assert "Nothing: the site is private, and reports what it has." in asked()
+    with transaction(session):
+        host.crawl_private = True
+    assert "It begins with the cheapest way" in asked()
+    with transaction(session):
+        session.get_one(Maintenance, registry.ids["maintenance_id"]).starts_at = NOW - timedelta(days=1)
+    assert "Nothing: it is under maintenance until" in asked()
+    with transaction(session):
+        hosts.set_state(session, host, State.ADMIN_DISABLED, "serves nonsense", "super")
+    assert "Nothing: an administrator switched the host off (serves nonsense)." in asked()
+    with transaction(session):
+        hosts.set_state(session, host.site, State.OWNER_DISABLED, "moving", "owner")
+    assert "Nothing: the site Example University is switched off (moving)." in asked()
+
+
+def test_what_one_may_not_do_is_not_offered(
+    people: dict[str, FlaskClient], session: Session, registry: Registry
+) -> None:
+    with transaction(session):
+        viewer = session.scalars(select(User).where(User.name == "viewer")).one()
+        empty = Site(name="Empty Site")
+        session.add(empty)
+        session.flush()
+        session.add(SiteMember(site_id=empty.id, user_id=viewer.id, role=MemberRole.VIEWER))
+    for name, path, offered in (
+        ("viewer", "/site/mine", False),
+        ("auditor", "/admin/all_sites", False),
+        ("super", "/admin/all_sites", True),
+    ):
+        page = text(people[name].get(path))
+        assert ("Empty Site" in page, "Add a host to Empty Site" in page) == (True, offered), name
+    for name, offered in (("viewer", 0), ("auditor", 0), ("admin", 1), ("owner", 2), ("super", 4)):
+        page = text(people[name].get("/deleted"))
+        assert "gone.m.example.org" in page
+        assert page.count("Bring back") == offered, name
+
+
+def test_the_page_of_logs_says_who_sees_them(owner: FlaskClient, registry: Registry) -> None:
+    page = text(owner.get(f"/host/{registry.host.id}/logs"))
+    assert "only the site's members, auditors and administrators see it" in page
 
 
 def test_pages_of_a_host_need_few_queries(

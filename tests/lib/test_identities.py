@@ -96,15 +96,17 @@ def test_without_required_groups_everybody_may_sign_in() -> None:
 
 
 def test_an_administrator_links_two_users_into_one(session: Session) -> None:
-    """Sources, sites and groups move; where both are members, the user's own membership stays."""
+    """Sources, sites and groups move; where both are members, the stronger role counts."""
     user, other = enter(session, ADA), enter(session, replace(ADA, subject="18"))
-    shared, theirs, group = Site(name="shared"), Site(name="theirs"), Group(name="g")
-    session.add_all([shared, theirs, group])
+    shared, theirs, lent, group = Site(name="shared"), Site(name="theirs"), Site(name="lent"), Group(name="g")
+    session.add_all([shared, theirs, lent, group])
     session.flush()
     for site, member, role in (
         (shared, user, MemberRole.OWNER),
         (shared, other, MemberRole.VIEWER),
         (theirs, other, MemberRole.OWNER),
+        (lent, user, MemberRole.VIEWER),
+        (lent, other, MemberRole.OWNER),
     ):
         session.add(SiteMember(site_id=site.id, user_id=member.id, role=role))
     session.add(GroupMember(group_id=group.id, user_id=other.id))
@@ -115,6 +117,7 @@ def test_an_administrator_links_two_users_into_one(session: Session) -> None:
     assert {tuple(row) for row in members} == {
         (shared.id, user.id, MemberRole.OWNER),
         (theirs.id, user.id, MemberRole.OWNER),
+        (lent.id, user.id, MemberRole.OWNER),
     }
     assert session.scalars(select(GroupMember.user_id)).all() == [user.id]
     assert not other.active

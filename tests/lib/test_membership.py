@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from mm_lib.model.accounts import AuditEvent, Role, User
 from mm_lib.model.hosts import Host
-from mm_lib.model.sites import MemberRole, Site, SiteMember
+from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteMember
 from mm_lib.services import access, audit, event_log, host_details, maintenance, membership, overview
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed, NotFound
 from mm_lib.services.event_log import EventFilter
@@ -68,6 +68,74 @@ def test_an_invitation_works_once_and_the_newest_counts(session: Session, host: 
     assert access.role_in(session, user(session, "bert").id, site.id) is MemberRole.ADMIN
     with pytest.raises(NotFound):
         membership.find_invitation(session, token, NOW)
+
+
+@pytest.mark.parametrize("how", ["removed", "left", "demoted", "handed over"])
+def test_whoever_may_invite_no_more_has_nobody_come_in(session: Session, host: Host, how: str) -> None:
+    site, tokens = host.site, {}
+    session.add(User(name="carl"))
+    session.flush()
+    membership.add(session, site, "bert", MemberRole.OWNER, by_owner=True)
+    membership.add(session, site, "carl", MemberRole.ADMIN, by_owner=True)
+    for who in ("anne", "bert"):
+        invited = membership.invite(
+            session, site, f"{who}2@example.org", MemberRole.OWNER, by=who, by_owner=True, now=NOW
+        )
+        tokens[who] = invited[1]
+    bert = member(session, site, "bert")
+    if how == "removed":
+        membership.remove(session, bert, by_owner=True)
+    elif how == "left":
+        membership.leave(session, site, bert.user_id)
+    elif how == "demoted":
+        membership.set_role(session, bert, MemberRole.ADMIN)
+    else:
+        membership.transfer(session, site, member(session, site, "carl"), bert.user_id)
+    assert membership.find_invitation(session, tokens["anne"], NOW)
+    with pytest.raises(NotFound):
+        membership.find_invitation(session, tokens["bert"], NOW)
+
+
+def test_a_promotion_leaves_invitations_alone(session: Session, host: Host) -> None:
+    bert = membership.add(session, host.site, "bert", MemberRole.ADMIN, by_owner=True)
+    _, token = membership.invite(
+        session, host.site, "new@example.org", MemberRole.ADMIN, by="bert", by_owner=False, now=NOW
+    )
+    membership.set_role(session, bert, MemberRole.OWNER)
+    assert membership.find_invitation(session, token, NOW)
+
+
+def test_an_invitation_is_accepted_by_one_of_two_who_come_at_once(session: Session, host: Host) -> None:
+    session.add(User(name="carl"))
+    _, token = membership.invite(
+        session, host.site, "new@example.org", MemberRole.ADMIN, by="anne", by_owner=True, now=NOW
+    )
+    found, site = membership.find_invitation(session, token, NOW)
+    session.expunge(found)  # as two requests have it
+    membership.accept(session, found, site, user(session, "bert").id, "bert")
+    with pytest.raises(NotFound, match="at the same moment"):
+        membership.accept(session, found, site, user(session, "carl").id, "carl")
+
+
+def test_looking_at_invitations_changes_nothing(session: Session, host: Host) -> None:
+    def invite() -> None:
+        membership.invite(session, host.site, "new@example.org", MemberRole.ADMIN, by="anne", by_owner=True, now=NOW)
+
+    invite()
+    assert membership.list_invitations(session, host.site, NOW + membership.VALID) == []
+    assert len(membership.list_invitations(session, host.site, NOW)) == 1
+    session.scalars(select(SiteInvitation)).one().expires_at = NOW
+    invite()
+    assert len(session.scalars(select(SiteInvitation)).all()) == 1
+
+
+def test_names_that_cannot_be_are_looked_for_nowhere(session: Session, host: Host) -> None:
+    """PostgreSQL takes no NUL bytes."""
+    with pytest.raises(InvalidValue, match="there is no user"):
+        membership.add(session, host.site, "be\0rt", MemberRole.VIEWER, by_owner=True)
+    assert membership.ask_to_join(session, "site\0", user(session, "bert").id, "") is None
+    with pytest.raises(InvalidValue, match="control character"):
+        EventFilter(text="\0")
 
 
 def test_who_asked_is_let_in_and_asks_no_more(session: Session, host: Host) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mm_lib.rules.netblocks import parse_netblock
-from mm_lib.rules.urls import normalise
+from mm_lib.rules.urls import is_local, normalise
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,32 @@ def test_a_url_has_one_form(typed: str, stored: str) -> None:
 def test_a_url_that_cannot_be_a_mirror_is_refused_with_the_reason(typed: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         normalise(typed)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("10.1.2.3:8080", True),
+        ("169.254.169.254", True),
+        ("0.0.0.0", True),
+        ("224.0.0.1", True),
+        ("127.1", True),
+        ("2130706433", True),
+        ("0x7f.1", True),
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("a.localhost", True),
+        ("[::1]", True),
+        ("[::ffff:10.0.0.1]", True),
+        ("[2002:7f00:1::]", True),
+        ("[fd00::1]", True),
+        ("[fe80::1]", True),
+        ("9.9.9.9", False),
+        ("[2606:4700::1]", False),
+        ("m.example.org", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_machines_that_are_not_on_the_internet_are_known_by_their_address(host: str, local: bool) -> None:
+    assert is_local(normalise(f"http://{host}/pub")) is local
