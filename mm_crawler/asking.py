@@ -141,7 +141,6 @@ class Asking:
             if self._findings.open and not self._findings.stopped and await self._reach(url):
                 self._notes.note("protocol", url=url, reason=f"{way.__name__.strip('_').replace('_', ' ')}")
                 self._findings.unknown_in_a_row = 0
-                self._problem = ""  # of the way before: this one may get to the end
                 await way(url)
                 if self._gave_up():
                     self._leave(
