@@ -80,6 +80,7 @@ class Asking:
         self._shows_pages = False
         self._without_page = 0
         self._problem = ""  # of the last way that left something open
+        self._turned_away: list[str] = []  # what each URL said that leads nowhere, or nowhere now
 
     # ------------------------------------------------ its addresses
 
@@ -91,8 +92,7 @@ class Asking:
                 await self._reach(url)
         if self.base_url:
             return Base.REACHED
-        problems = (address.problem for address in self.addresses.values())
-        self._findings.stop("; ".join(problem for problem in problems if problem))
+        self._findings.stop("; ".join(self._turned_away))
         return Base.REFUSED if Base.REFUSED in self._bases.values() else Base.UNREACHABLE
 
     async def _reach(self, url: str) -> bool:
@@ -111,6 +111,7 @@ class Asking:
                     url, problem, reached.ipv4, reached.ipv6, reached.certificate_ends_at
                 )
             if problem:
+                self._turned_away.append(problem)
                 self._findings.keep("base", Evidence(topdir, "an answer that is no error", said))
                 self._notes.note("failed", url=url, reason=said)
             elif not self.base_url:
