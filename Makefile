@@ -25,10 +25,10 @@ check: $(VENV)/.test ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-packages $(VENV)/.test ## every benchmark in tests/bench
+bench: system-packages bench-packages $(VENV)/.test ## every benchmark in tests/bench
 	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
-bench-%: bench-packages $(VENV)/.test ## one benchmark, e.g. make bench-redirector
+bench-%: system-packages bench-packages $(VENV)/.test ## one benchmark, e.g. make bench-redirector
 	@$(BIN)/python tests/bench/bench_$*.py
 
 format: $(VENV)/.test ## write the code as ruff wants it
