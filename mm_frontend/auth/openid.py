@@ -42,7 +42,7 @@ def _known(name: str) -> Provider:
 def begin_at_provider(name: str) -> ResponseReturnValue:
     """Send somebody to the provider."""
     provider = _known(name)
-    target = safe_next(request.args.get("next", "")) or url_for("auth.account")
+    target = safe_next(request.args.get("next", ""))
     try:
         return redirect(provider.begin(target, []))
     except ServiceError as down:
@@ -59,7 +59,7 @@ def back_from_provider(name: str) -> ResponseReturnValue:
         if error := request.args.get("error"):
             signing.refused(f"somebody at {name}", f"the provider says {error[:100]!r}")
             flash(gettext("%(provider)s did not sign you in.", provider=provider.settings.label))
-            return redirect(url_for("auth.login", next=begun["target"]))
+            return redirect(url_for("auth.login", next=begun["target"] or None))
         return _enter(provider, begun)
     except NotAllowed as refusal:
         signing.refused(f"somebody at {name}", getattr(refusal, "reason", str(refusal)))

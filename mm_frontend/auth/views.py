@@ -52,9 +52,9 @@ def _sign_in_form() -> SignInForm:
 @limiter.limit(FAILURES_PER_NAME, key_func=typed_name, methods=["POST"], deduct_when=failed)
 def login() -> ResponseReturnValue:
     """Sign in with name and password, or choose a provider."""
-    target = safe_next(request.args.get("next", "")) or url_for("auth.account")
-    if viewer() is not None:
-        return redirect(target)
+    target = safe_next(request.args.get("next", ""))
+    if (person := viewer()) is not None:
+        return redirect(target or signing.home(person.user_id))
     form = _sign_in_form()
     if not form.source.choices or not form.validate_on_submit():
         return sign_in_page(target, status=422 if form.errors else 200, form=form)
@@ -129,7 +129,7 @@ def code() -> ResponseReturnValue:
         signing.refused(repr(user.name), "wrong one-time code")
         form.code.errors = [gettext("That code is wrong, or was used already. Wait for the next one.")]
         return render_template("auth/code.html", form=form), 422
-    target = safe_next(flask.session[_WAITING]["target"]) or url_for("auth.account")
+    target = safe_next(flask.session[_WAITING]["target"])
     return signing.complete(user, Source("local"), target)
 
 

@@ -64,7 +64,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, stage: tuple[str, Reg
     page.fill("[name=name]", "owner")
     page.fill("[name=password]", PASSWORD)
     page.press("[name=password]", "Enter")
-    page.wait_for_url("**/account")
+    page.wait_for_url("**/site/mine")
     yield page
     page.close()
 
