@@ -52,6 +52,43 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_arch_name")),
     )
     op.create_table(
+        "banner",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column(
+            "level",
+            sa.Enum(
+                "notice", "warning", "outage", name="level", native_enum=False, create_constraint=True, length=32
+            ),
+            nullable=False,
+        ),
+        sa.Column(
+            "audience",
+            sa.Enum(
+                "all",
+                "signed-in",
+                "operators",
+                "administrators",
+                name="audience",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column(
+            "starts_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
+        ),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.CheckConstraint("ends_at IS NULL OR ends_at > starts_at", name=op.f("ck_banner_ends_after_start")),
+        sa.CheckConstraint("trim(text) <> '' AND trim(text) = text", name=op.f("ck_banner_text_not_blank")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_banner")),
+    )
+    op.create_table(
         "country_continent",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("country", sa.String(length=2), nullable=False),
@@ -164,6 +201,7 @@ def upgrade() -> None:
                 "owner-disabled",
                 "admin-disabled",
                 "auto-disabled",
+                "waiting",
                 name="state",
                 native_enum=False,
                 create_constraint=True,
@@ -219,6 +257,7 @@ def upgrade() -> None:
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("password_hash", sa.String(), nullable=True),
         sa.Column("last_login_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("email_confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
@@ -380,6 +419,7 @@ def upgrade() -> None:
                 "owner-disabled",
                 "admin-disabled",
                 "auto-disabled",
+                "waiting",
                 name="state",
                 native_enum=False,
                 create_constraint=True,
@@ -437,12 +477,17 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("(CURRENT_TIMESTAMP)"), nullable=False
         ),
+        sa.Column("came_from_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["came_from_id"], ["user_account.id"], name=op.f("fk_identity_came_from_id"), ondelete="SET NULL"
+        ),
         sa.ForeignKeyConstraint(["user_id"], ["user_account.id"], name=op.f("fk_identity_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
         sa.UniqueConstraint("issuer", "subject", name=op.f("uq_identity_issuer_subject")),
     )
     with op.batch_alter_table("identity", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_identity_user_id"), ["user_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_identity_came_from_id"), ["came_from_id"], unique=False)
 
     op.create_table(
         "login_session",
@@ -487,7 +532,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column(
             "purpose",
-            sa.Enum("register", "reset", name="purpose", native_enum=False, create_constraint=True, length=32),
+            sa.Enum("register", "reset", "address", name="purpose", native_enum=False, create_constraint=True, length=32),
             nullable=False,
         ),
         sa.Column("user_id", sa.Integer(), nullable=True),
@@ -1488,6 +1533,7 @@ def downgrade() -> None:
 
     op.drop_table("login_session")
     with op.batch_alter_table("identity", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_identity_came_from_id"))
         batch_op.drop_index(batch_op.f("ix_identity_user_id"))
 
     op.drop_table("identity")
@@ -1538,6 +1584,7 @@ def downgrade() -> None:
 
     op.drop_table("crawl_run")
     op.drop_table("country_continent")
+    op.drop_table("banner")
     op.drop_table("arch")
     op.drop_table("access_statistic")
     # ### end Alembic commands ###

@@ -57,6 +57,7 @@ class FileDetail(NamedTuple):
 
 # Why a host that carries a category in the registry is not in the cache, in words for its operator.
 ABSENCES = {
+    "site-waiting": "its site is new, and no administrator has approved it yet",
     "site-disabled": "its site is switched off",
     "owner-disabled": "its owner switched it off",
     "admin-disabled": "an administrator switched it off",

@@ -34,8 +34,11 @@ class User(TimesMixin, Base):
     active: Mapped[bool] = mapped_column(default=True)
     password_hash: Mapped[str | None] = mapped_column(doc="argon2id; none: signs in elsewhere")
     last_login_at: Mapped[datetime | None]
+    email_confirmed_at: Mapped[datetime | None] = mapped_column(doc="when the address was last shown to be theirs")
 
-    identities: Mapped[list[Identity]] = relationship(back_populates="user", passive_deletes=True)
+    identities: Mapped[list[Identity]] = relationship(
+        back_populates="user", passive_deletes=True, foreign_keys="Identity.user_id"
+    )
 
 
 class Identity(Base):
@@ -49,8 +52,11 @@ class Identity(Base):
     issuer: Mapped[str]
     subject: Mapped[str]
     created_at: Mapped[Created]
+    came_from_id: Mapped[int | None] = mapped_column(
+        ForeignKey("user_account.id", ondelete="SET NULL"), index=True, doc="the user before two were linked"
+    )
 
-    user: Mapped[User] = relationship(back_populates="identities")
+    user: Mapped[User] = relationship(back_populates="identities", foreign_keys=[user_id])
 
 
 class Group(Base):
@@ -102,6 +108,7 @@ class TokenPurpose(StrEnum):
 
     REGISTER = "register"
     RESET = "reset"
+    ADDRESS = "address"  # a new mail address of a user
 
 
 class AccountToken(Base):

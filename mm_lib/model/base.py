@@ -129,6 +129,7 @@ class State(StrEnum):
     OWNER_DISABLED = "owner-disabled"
     ADMIN_DISABLED = "admin-disabled"
     AUTO_DISABLED = "auto-disabled"
+    WAITING = "waiting"  # a new site that no administrator has looked at yet
 
 
 class StateMixin:

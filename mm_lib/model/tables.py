@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from mm_lib.model import accounts, content, geography, hiding, hosts, outbox, sites, state, statistics
+from mm_lib.model import accounts, banners, content, geography, hiding, hosts, outbox, sites, state, statistics
 from mm_lib.model.base import Base
 
-__all__ = ["accounts", "content", "geography", "hiding", "hosts", "metadata", "outbox", "sites", "state", "statistics"]
+__all__ = [
+    "accounts",
+    "banners",
+    "content",
+    "geography",
+    "hiding",
+    "hosts",
+    "metadata",
+    "outbox",
+    "sites",
+    "state",
+    "statistics",
+]
 
 metadata = Base.metadata

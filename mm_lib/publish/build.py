@@ -62,7 +62,7 @@ class Registry:
         """Why a host is not in the cache for a category: one of ABSENCES, "" if it is."""
         host = self.hosts[row.host_id]
         if host.site_state is not State.ACTIVE:
-            return "site-disabled"
+            return "site-waiting" if host.site_state is State.WAITING else "site-disabled"
         if host.state is not State.ACTIVE:
             return host.state.value
         if row.host_id in self.resting:

@@ -17,6 +17,7 @@ from sqlalchemy import event, insert, inspect
 from sqlalchemy.orm import Session
 
 from mm_lib.model.accounts import AuditEvent, Group, GroupMember, Identity, SecondFactor, User
+from mm_lib.model.banners import Banner
 from mm_lib.model.base import Base
 from mm_lib.model.content import Arch, Category, Product, Repository, RepositoryRedirect, Version
 from mm_lib.model.geography import CountryContinent, EmbargoedCountry, NetblockCountry
@@ -56,6 +57,7 @@ class Actor(NamedTuple):
 
 RECORDED: Mapping[type[Base], str] = {
     Arch: "name",
+    Banner: "text",
     Category: "name",
     CountryContinent: "country",
     DirectoryHost: "directory_id",
