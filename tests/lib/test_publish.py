@@ -404,6 +404,7 @@ def absent(cache: MirrorlistCache) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("reason", "host", "carried"),
     [
+        ("site-waiting", {"site_state": State.WAITING}, {}),
         ("site-disabled", {"site_state": State.OWNER_DISABLED}, {}),
         ("owner-disabled", {"state": State.OWNER_DISABLED}, {}),
         ("admin-disabled", {"state": State.ADMIN_DISABLED}, {}),
