@@ -6,6 +6,7 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from mm_frontend import db, errors, guards, language, security, settings, theme
+from mm_frontend.admin import views as admin
 from mm_frontend.auth import assembly as auth
 from mm_frontend.guards import count_tries
 from mm_frontend.operators import views as operators
@@ -31,6 +32,6 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
     theme.register(app, configured)
 
     app.register_blueprint(public.blueprint, seconds=configured.frontend.cache_seconds)
-    for part in (files, branding, health, operators):
+    for part in (files, branding, health, operators, admin):
         app.register_blueprint(part.blueprint)
     return app

@@ -106,6 +106,7 @@ ENDPOINTS: dict[str, Who] = {
     "operators.edit_maintenance": CHANGE,
     "operators.drop_maintenance": CHANGE,
     "operators.all_events": AUDIT,
+    "admin.index": AUDIT,
 }
 
 

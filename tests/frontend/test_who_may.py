@@ -65,7 +65,7 @@ change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>
 change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>/delete
 change      /host/<int:host_id>/maintenance/new /host/<int:host_id>/maintenance/<int:maintenance_id>
 change      /host/<int:host_id>/maintenance/<int:maintenance_id>/delete
-audit       /events
+audit       /events /admin/
 """
 ONESELF = ("auth",)  # pages about one's own account: their tests say what they show to whom
 VALUES = {

@@ -1,0 +1,20 @@
+"""What the first page of administration leads to, besides the tables: one line for each page."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A page of administration."""
+
+    endpoint: str
+    title: str
+    text: str  # what it is for, in one sentence
+
+
+ENTRIES: list[Entry] = [
+    Entry("operators.all_sites", "All sites", "Every organisation with its hosts and their states."),
+    Entry("operators.all_events", "All changes", "Who changed what, when and from where."),
+    Entry("operators.deleted", "Deleted", "Sites and hosts that can be brought back."),
+]

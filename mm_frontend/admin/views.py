@@ -1,0 +1,8 @@
+"""Every page for administrators, loaded: each module adds its own to the blueprint."""
+
+from __future__ import annotations
+
+from mm_frontend.admin import tables
+from mm_frontend.admin.blueprint import blueprint
+
+__all__ = ["blueprint", "tables"]
