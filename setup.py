@@ -61,9 +61,12 @@ FRONTEND = [
     "flask-talisman>=1.1,<2",  # Content-Security-Policy and its relatives
     "flask-limiter>=3.9,<5",  # sign-in attempts per address
     "flask-babel>=4,<5",  # pages in the reader's language
+    "defusedxml>=0.7.1,<0.8",  # check-ins by XML-RPC, without entities
     "gunicorn>=23,<28",  # the WSGI server that mm-frontend starts
     "segno>=1.6,<2",  # their QR code as SVG, without a picture library
+    "feedgenerator>=2.2,<3",  # Atom feeds of state changes
 ]
+PROTOBUF = ["protobuf>=6.31,<8"]  # the mirrorlist cache in MirrorManager's own format; our generated code is of 6.31
 GEODATA = ["mmdb-writer>=0.2.5,<0.3", "netaddr>=1.3,<2"]  # mm-admin geodata update: text ranges to MMDB
 AMQP = ["pika>=1.3,<2"]  # events for a message broker
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
@@ -136,7 +139,8 @@ setup(
     },
     install_requires=BASE,
     extras_require={
-        "admin": [*DATABASE, *GEODATA, *DOWNLOADS],
+        "admin": [*DATABASE, *GEODATA, *DOWNLOADS, *PROTOBUF],
+        "protobuf": PROTOBUF,
         "redirector": REDIRECTOR,
         "crawler": CRAWLER,
         "frontend": FRONTEND,
@@ -147,7 +151,7 @@ setup(
         "oidc": OIDC,
         "redis": REDIS,
         "demo": DEMO,
-        "test": sorted({*AMQP, *DEMO, *GEODATA, *DOWNLOADS, *LDAP, *OIDC, *REDIS, *SIGNING, *TEST}),
+        "test": sorted({*AMQP, *DEMO, *GEODATA, *DOWNLOADS, *LDAP, *OIDC, *PROTOBUF, *REDIS, *SIGNING, *TEST}),
     },
     entry_points={
         "console_scripts": [
