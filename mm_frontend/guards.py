@@ -46,6 +46,7 @@ Who = frozenset[Standing]
 PARTS: dict[str, Who] = {
     "auth": EVERYBODY,
     "branding": EVERYBODY,
+    "checkin": EVERYBODY,  # each call brings its own proof
     "files": EVERYBODY,
     "health": EVERYBODY,
     "public": EVERYBODY,
@@ -107,6 +108,8 @@ ENDPOINTS: dict[str, Who] = {
     "operators.drop_maintenance": CHANGE,
     "operators.all_events": AUDIT,
     "admin.index": AUDIT,
+    "admin.approval_queue": AUDIT,
+    "admin.approval": ADMINISTER,
 }
 
 

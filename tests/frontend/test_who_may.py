@@ -36,7 +36,7 @@ everybody   /static/<path:filename>
 everybody   / /mirrors /mirrors/<product> /mirrors/<product>/<version> /mirrors/<product>/<version>/<arch>
 everybody   /mirror/<int:host_id> /crawler/<int:host_id>.log /countries /country/<code> /crawler /privacy
 everybody   /robots.txt /.well-known/security.txt /security.txt /rsyncFilter /rsyncFilter/ /brand.css /brand/logo
-everybody   /healthz/live /healthz/ready
+everybody   /healthz/live /healthz/ready /xmlrpc /xmlrpc/
 everybody   /host/<int:host_id>/badge.svg /host/<int:host_id>/badge.json
 signed in   /site/mine /admin/all_sites /site/new /site/join /invitation/<token> /deleted
 see         GET/site/<int:site_id> /site/<int:site_id>/events
@@ -65,6 +65,8 @@ change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>
 change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>/delete
 change      /host/<int:host_id>/maintenance/new /host/<int:host_id>/maintenance/<int:maintenance_id>
 change      /host/<int:host_id>/maintenance/<int:maintenance_id>/delete
+audit       /admin/approvals
+administer  /admin/approvals/<int:waiting_id>
 audit       /events /admin/
 """
 ONESELF = ("auth",)  # pages about one's own account: their tests say what they show to whom
@@ -75,6 +77,9 @@ VALUES = {
     "code": "DE",
     "filename": "style.css",
     "decision": "admin",
+    **dict.fromkeys(
+        ("waiting_id", "banner_id", "user_id", "identity_id", "override_id", "delivery_id", "job_id", "run_id"), "1"
+    ),
 }
 
 
