@@ -168,10 +168,30 @@ class ApiToken(Base):
     name: Mapped[Name]
     token_hash: Mapped[str] = mapped_column(String(64), unique=True, doc="SHA-256 of a random 256-bit token")
     scopes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    role: Mapped[Role] = mapped_column(
+        text_enum(Role, "role"), default=Role.USER, doc="of the sign-in that made it: a token is never worth more"
+    )
+    created_by: Mapped[str] = mapped_column(default="", doc="user name")
     created_at: Mapped[Created]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class KeptAnswer(Base):
+    """What a program was answered to a request with an Idempotency-Key: sent again, it gets the same answer."""
+
+    __tablename__ = "kept_answer"
+    __table_args__ = (sha256("key_hash"), sha256("request_hash"))
+
+    id: Mapped[Id]
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True, doc="of who asked and their key")
+    request_hash: Mapped[str] = mapped_column(String(64), doc="of what was asked")
+    status: Mapped[int]
+    headers: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    body: Mapped[str]
+    created_at: Mapped[Created]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class AuditEvent(Base):

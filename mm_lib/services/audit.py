@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import event, insert, inspect
 from sqlalchemy.orm import Session
 
-from mm_lib.model.accounts import AuditEvent, Group, GroupMember, Identity, SecondFactor, User
+from mm_lib.model.accounts import ApiToken, AuditEvent, Group, GroupMember, Identity, SecondFactor, User
 from mm_lib.model.banners import Banner
 from mm_lib.model.base import Base
 from mm_lib.model.content import Arch, Category, Product, Repository, RepositoryRedirect, Version
@@ -56,6 +56,7 @@ class Actor(NamedTuple):
 
 
 RECORDED: Mapping[type[Base], str] = {
+    ApiToken: "name",
     Arch: "name",
     Banner: "text",
     Category: "name",

@@ -12,6 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import get_history
 
+from mm_lib.model.accounts import ApiToken
 from mm_lib.model.hiding import WITH_DELETED
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.outbox import Webhook
@@ -20,7 +21,7 @@ from mm_lib.services import outbox
 from mm_lib.services.outbox import Kind
 
 _AGENT, _TOUCHED = "registry events: agent", "registry events: touched"  # in Session.info
-_NOT_TOLD = (SitePassword, Webhook)  # what they are is nobody's business
+_NOT_TOLD = (ApiToken, SitePassword, Webhook)  # what they are is nobody's business
 _ADDED: dict[type, Kind] = {Host: Kind.HOST_ADDED, Site: Kind.SITE_ADDED}
 _DELETED: dict[type, Kind] = {Host: Kind.HOST_DELETED, Site: Kind.SITE_DELETED}  # kept for a while, but out of sight
 _Touched = dict[tuple[type[Host | Site], int], Kind]
