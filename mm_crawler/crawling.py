@@ -230,7 +230,13 @@ def make_limits(settings: CrawlerSettings, options: Options) -> Limits:
 def fetchers(client: CurlClient, settings: CrawlerSettings) -> Callable[[], Fetcher]:
     """Makes what asks one mirror."""
     rng = SystemRandom()
-    manners = Manners(settings.tries, settings.requests_per_second, settings.connect_timeout, settings.request_timeout)
+    manners = Manners(
+        settings.tries,
+        settings.requests_per_second,
+        settings.connect_timeout,
+        settings.request_timeout,
+        public_only=not settings.private_mirrors,
+    )
     return lambda: HostFetcher(client, manners, rng)
 
 
@@ -357,6 +363,7 @@ class _Crawl:
             self._settings.request_timeout,
             self._limits.connections,
             self._settings.ca_file,
+            public_only=not self._settings.private_mirrors,
         )
         for report in self._refused:
             self._teller.tell(report, await asyncio.to_thread(self._keep, report))

@@ -10,7 +10,9 @@ import asyncio
 import hashlib
 import math
 import select
+import socket as sockets
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from ssl import cert_time_to_seconds
@@ -18,6 +20,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import pycurl
+
+from mm_lib.rules.urls import is_public_address
 
 MAX_REDIRECTS = 10
 _WITHOUT_MESSAGE = {100: "more headers than libcurl takes"}
@@ -34,6 +38,10 @@ class CurlError(Exception):
         self.reason = reason
 
 
+class NotPublic(CurlError):
+    """The name leads to addresses that are not on the Internet, and only to such."""
+
+
 class BodyTooLong(CurlError):
     """The body is longer than the caller wants to read."""
 
@@ -46,6 +54,7 @@ class CurlOptions(NamedTuple):
     request_timeout: float
     connections: int  # kept open in all
     ca_file: Path | None = None
+    public_only: bool = False  # connect to addresses of the Internet only, also after a redirect
 
 
 class Response(NamedTuple):
@@ -91,6 +100,7 @@ class CurlClient:
         self._soon: asyncio.Handle | None = None
         self._spare: list[pycurl.Curl] = []
         self._waiting: dict[pycurl.Curl, asyncio.Future[None]] = {}
+        self._turned_away: dict[pycurl.Curl, str] = {}  # an address that a transfer was not let connect to
         # One for all sockets: asyncio takes many steps to watch one, and libcurl wants that twice for each request.
         self._sockets = select.epoll()
         self._watched: set[int] = set()
@@ -131,7 +141,7 @@ class CurlClient:
 
     async def probe(self, url: str, family: int) -> Probed:
         """Ask for the headers over a new connection by IPv4 or IPv6 (4, 6). Raises CurlError."""
-        handle = _new_handle(self._options)
+        handle = self._new_handle()
         try:
             handle.setopt(pycurl.URL, url)
             handle.setopt(pycurl.NOBODY, True)
@@ -140,6 +150,8 @@ class CurlClient:
             handle.setopt(pycurl.IPRESOLVE, pycurl.IPRESOLVE_V4 if family == 4 else pycurl.IPRESOLVE_V6)
             try:
                 await self._perform(handle)
+            except NotPublic:
+                raise
             except CurlError as error:
                 raise CurlError(error.code, str(error), handle.getinfo(pycurl.OS_ERRNO)) from None
             return Probed(_response(handle, _content_length(handle), None), _certificate_end(handle))
@@ -188,9 +200,23 @@ class CurlClient:
             self._spare_or_close(handle)
 
     def _handle(self, url: str) -> pycurl.Curl:
-        handle = self._spare.pop() if self._spare else _new_handle(self._options)
+        handle = self._spare.pop() if self._spare else self._new_handle()
         handle.setopt(pycurl.URL, url)
         return handle
+
+    def _new_handle(self) -> pycurl.Curl:
+        handle = _new_handle(self._options)
+        if self._options.public_only:
+            handle.setopt(pycurl.OPENSOCKETFUNCTION, partial(self._open, handle))
+        return handle
+
+    def _open(self, handle: pycurl.Curl, _purpose: int, to: Any) -> sockets.socket | int:
+        """Connect, or not. Asked with the address itself: what DNS says to another question does not count."""
+        family, kind, protocol, where = to
+        if not is_public_address(where[0]):
+            self._turned_away[handle] = where[0]
+            return int(pycurl.SOCKET_BAD)
+        return sockets.socket(family, kind, protocol)
 
     def _spare_or_close(self, handle: pycurl.Curl) -> None:
         if len(self._spare) < SPARE_HANDLES:
@@ -201,6 +227,7 @@ class CurlClient:
     async def _perform(self, handle: pycurl.Curl) -> None:
         future = self._loop.create_future()
         self._waiting[handle] = future
+        self._turned_away.pop(handle, None)
         self._multi.add_handle(handle)
         try:
             await future
@@ -278,6 +305,9 @@ class CurlClient:
     def _finish(self, handle: pycurl.Curl, error: CurlError | None) -> None:
         self._multi.remove_handle(handle)
         future = self._waiting.pop(handle)
+        address = self._turned_away.pop(handle, "")
+        if error and address:
+            error = NotPublic(error.code, f"{address} is no address of the Internet (crawler.private_mirrors)")
         if future.done():  # cancelled in this very round
             return
         if error:

@@ -242,7 +242,10 @@ class CrawlerSettings(Section):
     worker_stalled: Seconds = Field(60.0, description="a worker without signs of life for so long has its jobs taken")
     keep_jobs_days: float = Field(7.0, gt=0, description="jobs that have ended are kept so long")
     check_again_minutes: Minutes = Field(10.0, description="a mirror is checked on request no more often than that")
-    private_mirrors: bool = Field(False, description="owners may enter URLs of addresses that are not on the Internet")
+    private_mirrors: bool = Field(
+        False,
+        description="mirrors may have addresses that are not on the Internet: owners enter them, the crawler asks",
+    )
 
     @model_validator(mode="after")
     def _patient(self) -> Self:
@@ -272,6 +275,7 @@ class FrontendSettings(Section):
     )
     max_netblock_ipv4: int = Field(16, ge=1, le=32, description="largest network that owners of mirrors may claim: /16")
     max_netblock_ipv6: int = Field(32, ge=1, le=128, description="the same for IPv6: /32")
+    approve_sites: bool = Field(False, description="new sites wait until an administrator has approved them")
     public_url: PageAddress = Field("", description="public address of these pages, for links in mail; empty: no links")
     cache_seconds: float = Field(60.0, ge=0, description="public pages show mirrors as they were so long ago at most")
     language: Literal["en", "de", "es"] = Field("en", description="of readers whose browser asks for none that we have")

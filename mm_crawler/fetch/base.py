@@ -3,7 +3,8 @@
 FetchError            no answer that could be judged; the message says what happened, in words for a person
 ├── Unreachable       no connection: no such name, refused, reset, broken off
 │   ├── BadCertificate   the TLS connection could not be trusted
-│   └── NotAdmitted      the server does not let us in
+│   ├── NotAdmitted      the server does not let us in
+│   └── NotPublic        its name leads into our own network
 ├── TooSlow           connected, but the answer did not end in time
 ├── TooLarge          the answer is longer than we are willing to read
 ├── BadAnswer         not what the protocol says: no HTTP, a redirect loop, a redirect to another protocol
@@ -39,6 +40,12 @@ class BadCertificate(Unreachable):
 
 class NotAdmitted(Unreachable):
     """The server does not let us in, and will not later: an unknown module, a wrong password."""
+
+    worth_another_try = False
+
+
+class NotPublic(Unreachable):
+    """Its name leads to an address that is not on the Internet: we would ask a machine of our own network."""
 
     worth_another_try = False
 

@@ -23,6 +23,7 @@ class Manners(NamedTuple):
     requests_per_second: float
     connect_timeout: float
     request_timeout: float
+    public_only: bool = False  # rsync, too, connects to addresses of the Internet only
 
 
 class HostFetcher(HttpFetcher):
@@ -31,7 +32,7 @@ class HostFetcher(HttpFetcher):
     def __init__(self, client: CurlClient, manners: Manners, rng: Random) -> None:
         super().__init__(client, manners.tries, rng, Pace(manners.requests_per_second))
         # A server may think long before it sends the first line of a listing.
-        self._rsync = RsyncLimits(manners.connect_timeout, 4 * manners.request_timeout)
+        self._rsync = RsyncLimits(manners.connect_timeout, 4 * manners.request_timeout, manners.public_only)
 
     async def reach(self, url: str) -> Reached:
         """Ask for the topdir; rsync is asked for a listing of the top alone."""

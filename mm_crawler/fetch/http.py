@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pycurl
 
+from mm_crawler import curl
 from mm_crawler.curl import BodyTooLong, CurlClient, CurlError
 from mm_crawler.fetch.base import (
     LONGEST_PAUSE,
@@ -19,6 +20,7 @@ from mm_crawler.fetch.base import (
     BadAnswer,
     BadCertificate,
     FetchError,
+    NotPublic,
     Reached,
     TooBusy,
     TooLarge,
@@ -160,6 +162,8 @@ class NoWay(Unreachable):
 def _no_answer(error: CurlError) -> Outcome:
     if error.code in _NOT_THERE:
         return Answer(HTTPStatus.NOT_FOUND, None)
+    if isinstance(error, curl.NotPublic):
+        return NotPublic(str(error))
     if error.reason in _NO_WAY_FROM_HERE:
         return NoWay(str(error))
     return _KINDS.get(error.code, BadAnswer)(str(error))

@@ -7,17 +7,30 @@ import contextlib
 import hashlib
 import os
 import signal
+import socket
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from mm_crawler.fetch.base import Answer, BadAnswer, FetchError, Listed, NotAdmitted, TooBusy, TooSlow, Unreachable
+from mm_crawler.fetch.base import (
+    Answer,
+    BadAnswer,
+    FetchError,
+    Listed,
+    NotAdmitted,
+    NotPublic,
+    TooBusy,
+    TooSlow,
+    Unreachable,
+)
 from mm_crawler.master.filelist import MAX_LINE
 from mm_crawler.master.rsync import LEFT_OUT, MISSING, PARTIAL, below_top, complaints, explain, hidden, inside_module
 from mm_crawler.master.scanned import Look, SourceError
+from mm_lib.rules.urls import is_public_address
 
 _PIECE = 1 << 17  # bytes of a listing that are looked at in one go: other mirrors wait for some milliseconds
 _MESSAGES = 1 << 16  # bytes of messages that are kept
@@ -32,10 +45,11 @@ _BUSY = ("max connections", "too many", "busy")
 
 
 class RsyncLimits(NamedTuple):
-    """Seconds to wait."""
+    """Seconds to wait, and where it may go."""
 
     connect: float
     silence: float  # in which nothing comes
+    public_only: bool = False
 
 
 class Ended(NamedTuple):
@@ -145,6 +159,8 @@ async def _run(
     options: Sequence[str], url: str, target: Sequence[str], limits: RsyncLimits, take: Callable[[bytes], None]
 ) -> Ended:
     """Run rsync; `take` gets its output in pieces of whole lines. Raises FetchError."""
+    if limits.public_only:
+        await _refuse_own_network(url)
     waits = (f"--contimeout={max(1, round(limits.connect))}", f"--timeout={max(1, round(limits.silence))}")
     command = ["rsync", "--no-human-readable", "--no-motd", *waits, *options, "--", url.rstrip("/") + "/", *target]
     async with _started(command) as process:
@@ -156,6 +172,18 @@ async def _run(
             return Ended(code, await messages)
         finally:
             messages.cancel()
+
+
+async def _refuse_own_network(url: str) -> None:
+    """A name of which one address is not on the Internet is not asked: rsync chooses among them. Raises NotPublic."""
+    name = urlsplit(url).hostname or ""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return  # rsync says it better
+    for *_, where in found:
+        if not is_public_address(str(where[0])):
+            raise NotPublic(f"{where[0]} is no address of the Internet (crawler.private_mirrors)")
 
 
 @asynccontextmanager

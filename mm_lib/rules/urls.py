@@ -37,19 +37,24 @@ def normalise(text: str, schemes: tuple[str, ...] = MIRROR_SCHEMES) -> str:
 def is_local(url: str) -> bool:
     """Whether it names a machine that only we can reach: an address that is not used on the Internet, or localhost.
 
-    What DNS says of names is not asked: it may say something else tomorrow.
+    What DNS says of names is not asked: it may say something else tomorrow, and the crawler looks when it connects.
     """
     name = (urlsplit(url).hostname or "").rstrip(".")
     if name == "localhost" or name.endswith((".localhost", ".localdomain")):
         return True
     try:
-        address = ipaddress.ip_address(name.partition("%")[0])
+        return not is_public_address(name)
     except ValueError:
         # C libraries take 127.1, 0x7f.1 and 2130706433 for addresses; no name on the Internet ends so.
         return _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
+
+
+def is_public_address(text: str) -> bool:
+    """Whether an IP address is one of the Internet. Raises ValueError when it is no address."""
+    address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         address = address.ipv4_mapped or address.sixtofour or address
-    return not address.is_global or address.is_multicast
+    return address.is_global and not address.is_multicast
 
 
 def _host(name: str) -> str:

@@ -10,6 +10,12 @@ import pytest
 from tests.crawler.openpgp import PAST, Signer
 
 
+@pytest.fixture(autouse=True)
+def _mirrors_on_loopback(_no_settings_from_outside: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mirrors of these tests are on this machine; test_private_addresses.py sees that others' may not be."""
+    monkeypatch.setenv("MM_CRAWLER__PRIVATE_MIRRORS", "true")
+
+
 @pytest.fixture(scope="session")
 def signer() -> Iterator[Signer]:
     """The archive's key, a successor, a stranger's, one that expired and one that is to be revoked."""

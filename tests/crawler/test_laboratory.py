@@ -37,6 +37,7 @@ finally:
 HOST_TIMEOUT = 25  # on a busy machine it takes long to list a million files
 SETTINGS = {
     "TRIES": "2",
+    "PRIVATE_MIRRORS": "true",
     "CONNECT_TIMEOUT": "1.5",
     "REQUEST_TIMEOUT": "1",
     "HOST_TIMEOUT": str(HOST_TIMEOUT),

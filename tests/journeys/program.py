@@ -28,6 +28,7 @@ class Installation:
             "LC_ALL": "C.UTF-8",
             "HOME": str(folder),
             "MM_CONFIG": str(folder / "mirrormanager.toml"),
+            "MM_CRAWLER__PRIVATE_MIRRORS": "true",  # they are on this machine
             **{f"MM_{name.upper()}": value for name, value in settings.items()},
         }
 

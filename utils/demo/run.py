@@ -80,6 +80,7 @@ def configure(place: Place) -> dict[str, str]:
         "MM_FRONTEND__HTTPS": "false",
         "MM_FRONTEND__REDIRECTOR_URL": place.redirector,
         "MM_CRAWLER__TRIES": "2",
+        "MM_CRAWLER__PRIVATE_MIRRORS": "true",  # the demo's mirrors are on this machine
     }
     run(environment, "mm-admin", "init")
     return environment
