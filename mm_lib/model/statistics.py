@@ -8,27 +8,90 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mm_lib.model.base import Base, text_enum
+from mm_lib.model.base import Base, Id, text_enum
+
+
+class StatisticLevel(StrEnum):
+    """How long the period is that a figure is about."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
 
 
 class AccessDimension(StrEnum):
     """By what requests are counted."""
 
+    ALL = "all"
     COUNTRY = "countries"
     ARCH = "archs"
     REPOSITORY = "repositories"
+    TIER = "tiers"
+    HOST = "hosts"
+    PROTOCOL = "protocols"
+    FAMILY = "families"
+    CLIENT = "clients"
+    KIND = "kinds"
 
 
 class AccessStatistic(Base):
-    """Requests of one day for one country, arch or repository; shares are computed from them."""
+    """Requests of one period with one country, arch or whatever else; shares are computed from them.
+
+    What pages show: small countries are folded, and weeks, months and years are the sums of their days.
+    """
 
     __tablename__ = "access_statistic"
-    __table_args__ = (CheckConstraint("requests >= 0", name="requests_not_negative"),)
+    __table_args__ = (
+        CheckConstraint("requests >= 0", name="requests_not_negative"),
+        CheckConstraint("clients >= 0", name="clients_not_negative"),
+    )
+
+    # In this order the rows of a page stand side by side in the index.
+    level: Mapped[StatisticLevel] = mapped_column(text_enum(StatisticLevel, "level"), primary_key=True)
+    dimension: Mapped[AccessDimension] = mapped_column(text_enum(AccessDimension, "dimension"), primary_key=True)
+    start: Mapped[date] = mapped_column(Date, primary_key=True, doc="first day of the period")
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    clients: Mapped[int] = mapped_column(BigInteger, doc="networks; of longer periods the sum over the days")
+
+
+class AccessDay(Base):
+    """A day that lines may still come in for. Its salt goes when it is closed; then nothing can be told from hashes."""
+
+    __tablename__ = "access_day"
 
     day: Mapped[date] = mapped_column(Date, primary_key=True)
+    salt: Mapped[bytes]
+    touched_at: Mapped[datetime] = mapped_column(doc="when lines came in last")
+
+
+class AccessTally(Base):
+    """What was counted of an open day, before small countries are folded; goes when the day is closed."""
+
+    __tablename__ = "access_tally"
+
+    day: Mapped[date] = mapped_column(ForeignKey("access_day.day", ondelete="CASCADE"), primary_key=True)
     dimension: Mapped[AccessDimension] = mapped_column(text_enum(AccessDimension, "dimension"), primary_key=True)
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     requests: Mapped[int] = mapped_column(BigInteger)
+    clients: Mapped[int] = mapped_column(BigInteger, doc="counted before the day was closed for the first time")
+    sketch: Mapped[bytes] = mapped_column(doc="HyperLogLog of the salted hashes of clients' networks")
+
+
+class AccessLogRead(Base):
+    """How far a log was read. A log is known by its content, whatever it is called and however it is compressed."""
+
+    __tablename__ = "access_log_read"
+
+    id: Mapped[Id]
+    head: Mapped[int] = mapped_column(index=True, doc="16 bits of the hash of the first line, to find candidates by")
+    length: Mapped[int] = mapped_column(BigInteger, doc="bytes that were read, uncompressed")
+    digest: Mapped[str] = mapped_column(String(64), doc="SHA-256 of them")
+    name: Mapped[str] = mapped_column(doc="of the file at the last time, for people")
+    lines: Mapped[int] = mapped_column(BigInteger)
+    malformed: Mapped[int] = mapped_column(BigInteger)
+    read_at: Mapped[datetime]
 
 
 class PropagationStatistic(Base):
