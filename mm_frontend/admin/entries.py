@@ -16,5 +16,6 @@ class Entry(NamedTuple):
 ENTRIES: list[Entry] = [
     Entry("operators.all_sites", "All sites", "Every organisation with its hosts and their states."),
     Entry("operators.all_events", "All changes", "Who changed what, when and from where."),
+    Entry("admin.approval_queue", "Sites that wait", "New sites that an administrator approves or declines."),
     Entry("operators.deleted", "Deleted", "Sites and hosts that can be brought back."),
 ]

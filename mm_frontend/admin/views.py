@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mm_frontend.admin import tables
+from mm_frontend.admin import approvals, pages, tables
 from mm_frontend.admin.blueprint import blueprint
 
-__all__ = ["blueprint", "tables"]
+__all__ = ["approvals", "blueprint", "pages", "tables"]

@@ -20,9 +20,12 @@ from mm_frontend.operators.pages import (
     unlimited,
     with_values,
 )
+from mm_frontend.settings import frontend
 from mm_lib.model.sites import MemberRole, Site
-from mm_lib.services import access, deletion, host_details, membership, overview, sites
+from mm_lib.services import access, approvals, deletion, host_details, membership, overview, sites
 from mm_lib.services.access import AUDIT
+
+_WAITS = "It waits until an administrator has looked at it; you get a mail then. You can add its hosts meanwhile."
 
 
 def the_site() -> Site:
@@ -73,16 +76,22 @@ def _may_there(who: Who, role: MemberRole | None) -> bool:
 def new_site() -> ResponseReturnValue:
     """Make a site and become its owner."""
     form, made = SiteForm(), []
+    waits = frontend().approve_sites and not unlimited()
 
     def change(database: Work) -> None:
         site = sites.add_site(database, form.name.data, created_by=me())
         sites.set_fields(database, site, **_fields(form))
         membership.add(database, site, me(), MemberRole.OWNER, by_owner=True)
+        if waits:
+            approvals.submit(database, site, me())
         made.append(site.id)
 
     if carried_out(form, change):
-        return saved("The site is there, and you are its owner. Now add its hosts.", _page(made[0]))
-    return form_page(form, "New site", (url_for("operators.mine"), "My sites"), submit="Make the site")
+        return saved(
+            f"The site is there, and you are its owner. {_WAITS if waits else 'Now add its hosts.'}", _page(made[0])
+        )
+    intro = "An administrator looks at it before it is used." if waits else ""
+    return form_page(form, "New site", (url_for("operators.mine"), "My sites"), intro=intro, submit="Make the site")
 
 
 def _page(site_id: int) -> str:

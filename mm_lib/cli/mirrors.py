@@ -12,7 +12,7 @@ from mm_lib.cli.common import Group, Program, json_option, show
 from mm_lib.model.base import State
 from mm_lib.model.hosts import AsnKind, CountryKind
 from mm_lib.model.sites import MemberRole
-from mm_lib.services import hosts, sites
+from mm_lib.services import approvals, hosts, sites
 from mm_lib.services.errors import InvalidValue
 
 site_of_host = click.option("--site", "site_name", help="Needed where several sites have a host of that name.")
@@ -99,14 +99,18 @@ def site_disable(program: Program, name: str, reason: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def site_enable(program: Program, name: str) -> None:
-    """Let a site take part again.
+    """Let a site take part again, or approve a new one.
 
     \b
     Example:
       mm-admin site enable "Example University"
     """
     with program.transaction() as session:
-        hosts.set_state(session, sites.find_site(session, name), State.ACTIVE, "", _actor())
+        site = sites.find_site(session, name)
+        if site.state is State.WAITING:
+            approvals.approve(session, site, "", _actor())
+        else:
+            hosts.set_state(session, site, State.ACTIVE, "", _actor())
     click.echo(f"Switched {name} on.")
 
 

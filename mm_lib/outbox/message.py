@@ -32,6 +32,12 @@ class Told:
         return f"{self.public_url}/host/{host['id']}" if self.public_url and host else ""
 
     @property
+    def site_url(self) -> str:
+        """The site's page, of messages about no host; empty when there is none."""
+        site = self.payload.get("site")
+        return f"{self.public_url}/site/{site['id']}" if self.public_url and site and not self.host_url else ""
+
+    @property
     def logs_url(self) -> str:
         """Where the crawler's logs of the host are listed; empty when there is no page."""
         return f"{self.host_url}/logs" if self.host_url else ""
@@ -105,6 +111,19 @@ LETTERS: Mapping[Kind, _Letter] = {
             "disk that is overloaded while the mirror is updated.",
         ),
     ),
+    Kind.SITE_APPROVED: _Letter(
+        "{site} was approved",
+        "An administrator has looked at your site {site} and approved it. Its hosts are crawled from now on, and "
+        "clients are sent to them once they are up to date.",
+        (
+            "Add your hosts with their categories and URLs, if you have not done so yet. Thank you for running one.",
+        ),
+    ),
+    Kind.SITE_DECLINED: _Letter(
+        "{site} was not accepted",
+        "An administrator has looked at your site {site} and did not accept it. It stays switched off.",
+        ("If you think that this is a mistake, or have mended what is named above, write to the administrators.",),
+    ),
 }
 
 
@@ -149,6 +168,8 @@ def _what_to_do(advice: tuple[str, ...]) -> Iterator[str]:
 def _links(told: Told) -> Iterator[str]:
     if told.host_url:
         yield f"Your mirror's page: {told.host_url}\nThe crawler's logs: {told.logs_url}"
+    elif told.site_url:
+        yield f"Your site's page: {told.site_url}"
 
 
 def _fill(text: str) -> str:
@@ -180,6 +201,8 @@ _TOPICS: Mapping[Kind, tuple[str, ...]] = {
     Kind.SITE_ADDED: ("site.added.v1",),
     Kind.SITE_UPDATED: ("site.updated.v1",),
     Kind.SITE_DELETED: ("site.deleted", "site.deleted.v2"),
+    Kind.SITE_APPROVED: (),  # the schemas know no such message; site.updated tells of it as well
+    Kind.SITE_DECLINED: (),
     Kind.DISABLED: ("crawler.host.disabled.v1",),
     Kind.REENABLED: ("crawler.host.reenabled.v1",),
     Kind.FAILING: ("crawler.host.failing.v1",),

@@ -75,7 +75,11 @@ _BELOW_HOST: Mapping[str, type[Base]] = {
     "acl_id": HostAclAddress,
     "maintenance_id": Maintenance,
 }
-IDS = frozenset({"site_id", "host_id", "url_id", "deleted_site_id", "deleted_host_id", *_BELOW_SITE, *_BELOW_HOST})
+# What only administrators and auditors ask for: the services look for it.
+_BEYOND_SITES = ("waiting_id", "banner_id", "user_id", "identity_id", "override_id", "delivery_id", "job_id", "run_id")
+IDS = frozenset(
+    {"site_id", "host_id", "url_id", "deleted_site_id", "deleted_host_id", *_BELOW_SITE, *_BELOW_HOST, *_BEYOND_SITES}
+)
 
 
 @dataclass(frozen=True)

@@ -262,6 +262,8 @@ def switch(session: Session, thing: Host | Site, *, on: bool, reason: str, by: s
     text = clean_text("reason", reason, 500)
     if not text:
         raise InvalidValue("reason", "say why; everybody who looks after it sees it")
+    if thing.state is State.WAITING:
+        raise NotAllowed(f"{thing.name} waits for an administrator, who approves or declines it.")
     if on and thing.state is State.ADMIN_DISABLED and not unlimited:
         raise NotAllowed(f"An administrator switched {thing.name} off ({thing.state_reason}); ask them.")
     wanted = State.ACTIVE if on else State.ADMIN_DISABLED if unlimited else State.OWNER_DISABLED

@@ -34,6 +34,8 @@ class Kind(StrEnum):
     SITE_ADDED = "site.added"
     SITE_UPDATED = "site.updated"
     SITE_DELETED = "site.deleted"
+    SITE_APPROVED = "site.approved"
+    SITE_DECLINED = "site.declined"
     DISABLED = "crawler.host.disabled"
     REENABLED = "crawler.host.reenabled"
     FAILING = "crawler.host.failing"

@@ -165,6 +165,8 @@ def crawls(session: Session, host: Host, limit: int = 20) -> list[dict[str, Any]
 def why_not_asked(session: Session, host: Host, now: datetime) -> str:
     """Why the crawler asks this host for nothing at the moment; empty when it does ask."""
     site = host.site
+    if site.state is State.WAITING:
+        return f"the site {site.name} is new, and no administrator has approved it yet"
     if site.state is not State.ACTIVE:
         return f"the site {site.name} is switched off ({site.state_reason})"
     if host.state is State.ADMIN_DISABLED:
