@@ -17,6 +17,7 @@ from mm_redirector.location import NOWHERE, GeoSource
 from mm_redirector.lookup import Target
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
 from mm_redirector.render import Response
+from mm_redirector.selection import Claims, Portion
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Random, fresh, seeded
 
@@ -43,10 +44,6 @@ class Plan(NamedTuple):
 
 
 _COUNTER = count()
-MAX_PLANS = 4_096
-MAX_SORTS = 1_024
-MAX_CLAIMS = 1_024  # about 15 MB
-MAX_PORTIONS = 16_384  # about 15 MB
 
 
 class Application:
@@ -115,7 +112,7 @@ class Application:
     def _make_plan(self, environ: Mapping[str, Any], index: Index | Refusal, key: tuple[Any, ...]) -> Plan | Refusal:
         plan = _understand(query.parse(environ, self._policy), index)
         if isinstance(plan, Plan) and isinstance(index, Index) and plan.asked.path is None and plan.asked.ip is None:
-            _remember(index.plans, key, plan, MAX_PLANS)
+            index.plans.keep(key, plan)
         return plan
 
     def _decide(
@@ -136,15 +133,21 @@ class Application:
         if claims is None:
             claims = selection.claims(target, client, asked, index, self._policy)
             if sort is not None:
-                _remember(index.claims, key, claims, MAX_CLAIMS)
+                index.claims.keep(key, claims)
+        portion = self._portion(asked, target, claims, index)
+        order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
+        selected = selection.select(target, asked, claims, portion, order)
+        return Decision(asked, client, selected, order, index, self._policy)
+
+    def _portion(self, asked: MirrorQuery, target: Target, claims: Claims, index: Index) -> Portion:
+        if asked.path is not None:  # there are too many directories: most of what was remembered would be for nothing
+            return selection.apportion(target, claims, asked, self._policy)
         place = (target.carriers, claims.number)
         portion = index.portions.get(place)
         if portion is None:
             portion = selection.apportion(target, claims, asked, self._policy)
-            _remember(index.portions, place, portion, MAX_PORTIONS)
-        order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
-        selected = selection.select(target, asked, claims, portion, order)
-        return Decision(asked, client, selected, order, index, self._policy)
+            index.portions.keep(place, portion)
+        return portion
 
     def _entry(
         self,
@@ -275,15 +278,8 @@ def _sort(target: Target, asked: MirrorQuery, index: Index) -> int | None:
     number = index.sorts.get(sort)
     if number is None:
         number = next(_COUNTER)  # never used again, so that claims of a forgotten sort are nobody else's
-        _remember(index.sorts, sort, number, MAX_SORTS)
+        index.sorts.keep(sort, number)
     return number
-
-
-def _remember(known: dict[Any, Any], key: Any, value: Any, most: int) -> None:
-    """Keep a value. Clients may invent keys without end, so it starts anew when there are too many."""
-    if len(known) >= most:
-        known.clear()
-    known[key] = value
 
 
 _NAMES = {member: member.name for member in (*Kind, *selection.TierKind)}  # asking an Enum for a name is a call

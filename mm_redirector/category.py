@@ -13,6 +13,7 @@ import numpy as np
 
 from mm_lib.cache.schema import Absent, Category, Factors, FileDetail, Host
 from mm_lib.cache.table import Pause, unhurried
+from mm_redirector.memory import Memory
 from mm_redirector.query import LIST_PROTOCOLS, REDIRECT_PROTOCOLS, UNSAFE, Choice
 
 HOLE = b"\x01"  # stands in a host's contribution where the rest of the URL comes; no URL contains it
@@ -79,7 +80,7 @@ class CategoryIndex:
         self._pause = pause
         self._views: dict[Choice, View] = {}
         self._places = [f"; geo={host.country.lower()}" if host.country.isalpha() else "" for host in hosts]
-        self._read: dict[str, tuple[FileDetail, ...]] = {}
+        self._read: Memory[str, tuple[FileDetail, ...]] = Memory(MAX_READ)
         self.hosts = self.view(Choice(None, None)).hosts
         self.view(Choice(frozenset(LIST_PROTOCOLS), 1))
         self.view(Choice(frozenset(REDIRECT_PROTOCOLS), 1))
@@ -104,9 +105,7 @@ class CategoryIndex:
         found = self._read.get(name)
         if found is None:
             found = self._files.get(name, ())
-            if len(self._read) >= MAX_READ:
-                self._read.clear()
-            self._read[name] = found
+            self._read.keep(name, found)
         return found
 
     def below_topdir(self, path: str) -> str:

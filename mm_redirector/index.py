@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import cos, nan, radians, sin
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from mm_lib.cache.schema import Host, MirrorlistCache
 from mm_lib.cache.table import Pause, unhurried
 from mm_redirector.category import CategoryIndex
+from mm_redirector.memory import Memory
 from mm_redirector.networks import NetblockTable
 from mm_redirector.query import UNSAFE
 from mm_redirector.settings import BALANCED, Policy
@@ -61,11 +63,11 @@ class Index:
     ipv6: int  # hosts that are known to have IPv6
     country_of: Sequence[str]  # the country of each host, in capitals
     places: NDArray[np.float64]  # where each host stands, on the unit sphere; NaN if that is not known
-    remembered: dict[Any, Any] = field(default_factory=dict)  # what lookup.find has found before
-    plans: dict[Any, Any] = field(default_factory=dict)  # what app.py has made of requests before
-    sorts: dict[Any, int] = field(default_factory=dict)  # sorts of questions, numbered
-    claims: dict[Any, Any] = field(default_factory=dict)  # who may serve the clients of a country, by sort
-    portions: dict[Any, Any] = field(default_factory=dict)  # what was apportioned, by claims and carriers
+    remembered: Memory[Any, Any] = field(default_factory=partial(Memory, 10_000))  # what lookup.find has found before
+    plans: Memory[Any, Any] = field(default_factory=partial(Memory, 4_096))  # what app.py has made of requests before
+    sorts: Memory[Any, int] = field(default_factory=partial(Memory, 1_024))  # sorts of questions, numbered
+    claims: Memory[Any, Any] = field(default_factory=partial(Memory, 1_024))  # who may serve a country's clients; 15 MB
+    portions: Memory[Any, Any] = field(default_factory=partial(Memory, 8_192))  # what was apportioned of them; 15 MB
 
     def open_to(self, country: str) -> int:
         """The hosts that serve clients from a country."""

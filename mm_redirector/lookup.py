@@ -12,7 +12,6 @@ from mm_redirector.query import Form, Kind, MirrorQuery, Reason, Refusal, redire
 
 METADATA_DIRECTORY = "repodata"
 METADATA_FILE = "repomd.xml"
-MAX_REMEMBERED = 10_000
 
 
 class Target(NamedTuple):
@@ -44,9 +43,7 @@ def _remembered(query: MirrorQuery, index: Index) -> Target | Refusal:
         if isinstance(found, Target):
             if query.kind is Kind.METALINK:
                 found = _verifiable(found)
-            if len(index.remembered) >= MAX_REMEMBERED:  # version= can be anything
-                index.remembered.clear()
-            index.remembered[key] = found
+            index.remembered.keep(key, found)
     return found
 
 

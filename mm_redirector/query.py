@@ -204,6 +204,9 @@ def parameters_of(text: str) -> dict[str, str] | Refusal:
     if len(text) > MAX_QUERY_LENGTH:
         return Refusal(Reason.TOO_LONG, f"the query string is longer than {MAX_QUERY_LENGTH} bytes")
     if "%" not in text and text.isascii() and text.isprintable():  # most
+        if text.count("=") == 1 and "&" not in text:
+            name, _, value = text.partition("=")
+            return {name: value}
         return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in [part.split("=", 2) for part in text.split("&")]}
     pairs = [part.split("=", 2) for part in text.split("&")]
     parameters = {_decode(pair[0]): _decode(pair[1]) if len(pair) > 1 else "" for pair in pairs}

@@ -77,8 +77,8 @@ class Portion(NamedTuple):
     """All of an answer but chance: what its tiers are, and of whom how many are drawn."""
 
     shares: tuple[Share, ...]
-    everybody: int  # the fresh ones of all shares
-    number: int
+    hosts: Hosts  # the fresh ones of all shares
+    number: int  # of them to be drawn
 
 
 class Selection(NamedTuple):
@@ -181,7 +181,7 @@ def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy)
         shares.append(Share(kind, names, mask, fresh, number, number < there))
         everybody |= fresh
         total += number
-    return Portion(tuple(shares), everybody, total)
+    return Portion(tuple(shares), numbers(everybody), total)
 
 
 def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
@@ -201,11 +201,11 @@ def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
 
 def select(target: Target, query: MirrorQuery, found: Claims, portion: Portion, draw: Draw) -> Selection:
     """Draw the hosts of every share, each in its order."""
-    shares, everybody, number = portion
+    shares, fresh, number = portion
     view = target.category.view(query.choice)
     if query.locations and any(share.kind is TierKind.LOCATION for share in shares):
         return Selection(target, view, *_apart(shares, target.category.inverse_weights, draw))
-    hosts = draw.first(everybody, number, found.lots, ranked=len(shares) > 1)
+    hosts = draw.first(fresh, number, found.lots, ranked=len(shares) > 1)
     return Selection(target, view, shares, hosts)
 
 
@@ -216,7 +216,7 @@ def _apart(shares: Iterable[Share], inverse_weights: Numbers, draw: Draw) -> tup
     for share in shares:
         left = share.fresh & ~union(1 << host for host in hosts)
         lots = _lots([Stage(share.kind, share.names, left)], inverse_weights)
-        drawn = draw.first(left, share.number, lots, ranked=False)
+        drawn = draw.first(numbers(left), share.number, lots, ranked=False)
         settled.append(share._replace(number=len(drawn), cut=len(drawn) < left.bit_count()))
         hosts += drawn
     return tuple(settled), hosts

@@ -7,7 +7,6 @@ exponential variate per host, divided by its weight, and sorting by that (Efraim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import compress
 from typing import NamedTuple
@@ -21,6 +20,8 @@ Truths = NDArray[np.bool_]
 Hosts = NDArray[np.intp]  # numbers of hosts
 Nearness = Callable[[Hosts], Numbers]  # hosts -> factors in (0, 1]
 
+MANY = 256  # of fewer it is quicker to sort all than to find the best first
+
 _TRUTH = bytes.maketrans(b"01", b"\x00\x01")
 
 
@@ -29,11 +30,10 @@ def members(mask: int) -> list[int]:
     return list(compress(range(mask.bit_length()), bin(mask)[:1:-1].encode().translate(_TRUTH)))
 
 
-@lru_cache(maxsize=4096)
 def numbers(mask: int) -> Hosts:
-    """The same for computing with them; not to be changed. Popular repositories share a few hundred masks."""
+    """The same for computing with them."""
     octets = np.frombuffer(mask.to_bytes((mask.bit_length() + 7) // 8, "little"), np.uint8)
-    return np.unpackbits(octets, bitorder="little").nonzero()[0]
+    return np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]  # of truths it is found three times faster
 
 
 class Lots(NamedTuple):
@@ -53,9 +53,8 @@ class Draw:
         self._random = random
         self.nearness = nearness
 
-    def first(self, mask: int, need: int, lots: Lots, *, ranked: bool = True) -> list[int]:
-        """At most `need` hosts of the mask, drawn by rank and weight; by weight alone where all have the same rank."""
-        hosts = numbers(mask)
+    def first(self, hosts: Hosts, need: int, lots: Lots, *, ranked: bool = True) -> list[int]:
+        """At most `need` of the hosts, drawn by rank and weight; by weight alone where all have the same rank."""
         keys = self._variates(hosts)
         keys *= lots.inverse[hosts]
         if self.nearness is not None:
@@ -64,10 +63,10 @@ class Draw:
         if ranked:  # keys below 1, in the same order, so that ranks keep apart
             keys /= keys + 1.0
             keys += lots.rank[hosts]
-        if need < hosts.size:
+        if hosts.size > MANY and need < hosts.size:
             best = keys.argpartition(need)[:need]
             hosts, keys = hosts[best], keys[best]
-        order: list[int] = hosts[keys.argsort()].tolist()
+        order: list[int] = hosts[keys.argsort()[:need]].tolist()
         return order
 
     def _variates(self, hosts: Hosts) -> Numbers:

@@ -136,6 +136,11 @@ class DirectoryTable(Mapping[str, int]):
             raise KeyError(path)
         return self._positions[number]
 
+    def get(self, path: str, default: int | None = None) -> int | None:  # type: ignore[override]
+        """The position; many requests begin with this, so without the exception that Mapping's own takes a detour by."""
+        number = self._names.find(path)
+        return default if number is None else self._positions[number]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_redirector.shuffle import Draw, Lots, StableDraw, members, seed
+from mm_redirector.shuffle import MANY, Draw, Lots, StableDraw, members, numbers, seed
 from tests.redirector.world import mask
 
 DRAWS = 20_000
 WEIGHTS = np.array([1.0, 2.0, 3.0, 4.0] + [0.5] * 40)
-EVERYBODY = (1 << len(WEIGHTS)) - 1
+ALL = np.arange(len(WEIGHTS))
 
 
 NO_RANKS = np.zeros(len(WEIGHTS))
@@ -37,7 +37,7 @@ def near(count: int, expected: float) -> bool:
 @given(st.sets(st.integers(0, 699)), st.integers(0, 800), st.integers(0, 1 << 60), st.booleans())
 def test_no_host_is_lost_or_drawn_twice(hosts: set[int], need: int, number: int, ranked: bool) -> None:
     lots = Lots(1.0 / (1.0 + np.arange(700) % 7), np.arange(700) % 3.0)
-    drawn = draws(number).first(mask(*hosts), need, lots, ranked=ranked)
+    drawn = draws(number).first(numbers(mask(*hosts)), need, lots, ranked=ranked)
     assert len(drawn) == len(set(drawn)) == min(need, len(hosts))
     assert set(drawn) <= hosts
 
@@ -46,27 +46,27 @@ def test_no_host_is_lost_or_drawn_twice(hosts: set[int], need: int, number: int,
 def test_hosts_of_a_lower_rank_stand_first(hosts: set[int], need: int, number: int) -> None:
     """Also where weights are far apart: the least of 1e-9 and the largest of 100,000."""
     ranks = np.arange(700) % 4.0
-    drawn = draws(number).first(mask(*hosts), need, Lots(np.logspace(9, -5, 700), ranks))
+    drawn = draws(number).first(numbers(mask(*hosts)), need, Lots(np.logspace(9, -5, 700), ranks))
     assert [ranks[host] for host in drawn] == sorted(ranks[host] for host in hosts)[:need]
 
 
 def test_within_a_rank_the_weights_count_as_without_ranks() -> None:
     draw, lots = draws(6), Lots(1.0 / WEIGHTS, np.array([1.0] * 4 + [0.0] * 40))
-    behind = Counter(draw.first(EVERYBODY, 41, lots)[40] for _ in range(DRAWS))
+    behind = Counter(draw.first(ALL, 41, lots)[40] for _ in range(DRAWS))
     assert near(behind[3], DRAWS * 4 / 10)
 
 
 @pytest.mark.parametrize("need", [1, 10, 100])
 def test_a_host_stands_first_as_often_as_its_weight_says(need: int) -> None:
     draw = draws(1)
-    first = Counter(draw.first(EVERYBODY, need, BY_WEIGHT)[0] for _ in range(DRAWS))
+    first = Counter(draw.first(ALL, need, BY_WEIGHT)[0] for _ in range(DRAWS))
     for host in range(4):
         assert near(first[host], DRAWS * WEIGHTS[host] / WEIGHTS.sum())
 
 
 def test_the_second_host_is_drawn_by_weight_among_the_rest() -> None:
     draw = draws(2)
-    pairs = [draw.first(EVERYBODY, 2, BY_WEIGHT) for _ in range(DRAWS)]
+    pairs = [draw.first(ALL, 2, BY_WEIGHT) for _ in range(DRAWS)]
     seconds = Counter(second for first, second in pairs if first == 3)
     assert near(seconds[2], seconds.total() * WEIGHTS[2] / (WEIGHTS.sum() - WEIGHTS[3]))
 
@@ -74,13 +74,28 @@ def test_the_second_host_is_drawn_by_weight_among_the_rest() -> None:
 def test_hosts_that_are_not_wanted_change_nothing_for_the_others() -> None:
     wanted = mask(0, 1, 2, 3, *range(20, 44))
     draw = draws(3)
-    first = Counter(draw.first(wanted, 6, BY_WEIGHT)[0] for _ in range(DRAWS))
+    first = Counter(draw.first(numbers(wanted), 6, BY_WEIGHT)[0] for _ in range(DRAWS))
     assert near(first[3], DRAWS * WEIGHTS[3] / WEIGHTS[members(wanted)].sum())
+
+
+@pytest.mark.parametrize("size", [MANY - 1, MANY + 1])
+def test_few_hosts_and_many_are_drawn_by_the_same_rule(size: int) -> None:
+    """Of many the best are found first and then sorted."""
+    weights = np.where(np.arange(size) == 5, size - 1.0, 1.0)
+    draw, lots = draws(5), Lots(1 / weights, np.zeros(size))
+    orders = [draw.first(np.arange(size), 20, lots) for _ in range(DRAWS)]
+    assert all(len(set(order)) == 20 for order in orders)
+    assert near(Counter(order[0] for order in orders)[5], DRAWS / 2)
+
+
+def test_the_numbers_of_a_mask_are_its_members() -> None:
+    for bits in ((), (0,), (7, 8), (3, 699)):
+        assert numbers(mask(*bits)).tolist() == members(mask(*bits)) == list(bits)
 
 
 def test_nearness_multiplies_the_weight_but_of_uniform_hosts() -> None:
     draw = Draw(np.random.default_rng(4), lambda hosts: np.where(hosts == 7, 1.0, 0.25))
-    everybody, equal = (1 << 40) - 1, np.ones(40)
+    everybody, equal = np.arange(40), np.ones(40)
     first = Counter(draw.first(everybody, 1, Lots(equal, equal), ranked=False)[0] for _ in range(DRAWS))
     assert near(first[7], DRAWS / (1.0 + 39 * 0.25))
     uniform = Lots(equal, equal, np.ones(40, np.bool_))
@@ -91,13 +106,13 @@ def test_nearness_multiplies_the_weight_but_of_uniform_hosts() -> None:
 @given(st.sets(st.integers(0, 43)), st.integers(0, 1 << 60), st.booleans())
 def test_a_stable_order_does_not_depend_on_who_takes_part(hosts: set[int], number: int, ranked: bool) -> None:
     """Rendezvous hashing: leaving hosts out leaves the order of the others as it was."""
-    everybody = stable(number).first(EVERYBODY, 44, BY_WEIGHT, ranked=ranked)
-    without = stable(number).first(mask(*hosts), 44, BY_WEIGHT, ranked=ranked)
+    everybody = stable(number).first(ALL, 44, BY_WEIGHT, ranked=ranked)
+    without = stable(number).first(numbers(mask(*hosts)), 44, BY_WEIGHT, ranked=ranked)
     assert without == [host for host in everybody if host in hosts]
 
 
 def test_stable_orders_of_many_networks_follow_the_weights() -> None:
-    first = Counter(stable(seed(n, 1)).first(EVERYBODY, 1, BY_WEIGHT)[0] for n in range(5_000))
+    first = Counter(stable(seed(n, 1)).first(ALL, 1, BY_WEIGHT)[0] for n in range(5_000))
     assert near(first[3], 5_000 * WEIGHTS[3] / WEIGHTS.sum())
 
 
