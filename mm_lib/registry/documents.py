@@ -231,7 +231,7 @@ class SiteFile(_Part):
 
     @model_validator(mode="after")
     def _once(self) -> Self:
-        _refuse_twice("host", [host.name for host in self.hosts])
+        _refuse_twice("host", [host.name for host in self.hosts] + [host.was for host in self.hosts if host.was])
         _refuse_twice("URL", list(site_urls(self)))
         _refuse_twice("upstream", self.upstreams)
         return self

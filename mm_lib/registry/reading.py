@@ -81,7 +81,10 @@ def _clashes(sites: Sequence[Loaded]) -> Iterable[Problem]:
     """Names and URLs that two files claim."""
     names: dict[str, Loaded] = {}
     addresses: dict[str, Loaded] = {}
+    described = {loaded.site.name for loaded in sites}
     for loaded in sites:
+        if loaded.site.was in described:
+            yield loaded.parsed.problem(("was",), f"{loaded.site.was!r} is described in a file of its own")
         name = loaded.site.name.lower()
         other = names.setdefault(name, loaded)
         if other is not loaded:

@@ -45,7 +45,15 @@ class Limits(NamedTuple):
 
 
 def edit_host(session: Session, host: Host, asn: int | None, **fields: Unpack[HostFields]) -> None:
-    """Change a host and its own autonomous system. Raises InvalidValue, AlreadyExists.
+    """Change a host and its own autonomous system. Raises InvalidValue, AlreadyExists."""
+    edit_fields(session, host, **fields)
+    with session.no_autoflush:
+        set_own_asn(session, host, asn)
+    session.flush()
+
+
+def edit_fields(session: Session, host: Host, **fields: Unpack[HostFields]) -> None:
+    """Change a host. Raises InvalidValue, AlreadyExists.
 
     Between public and private all that was known of its content is forgotten: it was found out in another way.
     """
@@ -56,7 +64,6 @@ def edit_host(session: Session, host: Host, asn: int | None, **fields: Unpack[Ho
         if session.scalar(same):
             raise AlreadyExists(f"{host.site.name} has a host {name!r} already.")
         hosts.set_fields(host, **fields)
-        set_own_asn(session, host, asn)
     if host.private != was_private:
         forget_content(session, [host.id])
     session.flush()
