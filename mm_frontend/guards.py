@@ -46,6 +46,7 @@ Who = frozenset[Standing]
 PARTS: dict[str, Who] = {
     "auth": EVERYBODY,
     "branding": EVERYBODY,
+    "data": EVERYBODY,
     "checkin": EVERYBODY,  # each call brings its own proof
     "files": EVERYBODY,
     "health": EVERYBODY,
@@ -66,6 +67,8 @@ ENDPOINTS: dict[str, Who] = {
     "operators.site_events": SEE,
     "operators.edit_site": CHANGE,
     "operators.site_state": CHANGE,
+    "operators.check_in": CHANGE,
+    "operators.withdraw_password": CHANGE,
     "operators.add_member": CHANGE,
     "operators.remove_member": CHANGE,
     "operators.withdraw_invitation": CHANGE,
@@ -110,6 +113,10 @@ ENDPOINTS: dict[str, Who] = {
     "admin.index": AUDIT,
     "admin.approval_queue": AUDIT,
     "admin.approval": ADMINISTER,
+    "admin.banner_list": AUDIT,
+    "admin.new_banner": ADMINISTER,
+    "admin.edit_banner": ADMINISTER,
+    "admin.drop_banner": ADMINISTER,
 }
 
 
@@ -209,9 +216,9 @@ def login_required(view: Callable[P, ResponseReturnValue]) -> Callable[P, Respon
 
 
 def here() -> str:
-    """The address of this page on this host, to come back to; empty when it cannot be come back to."""
+    """The address of this page on this host, to come back to; empty when nobody can or wants to come back to it."""
     about_signing_in = request.blueprint == "auth" and request.endpoint != "auth.account"
-    if request.method not in ("GET", "HEAD") or about_signing_in:
+    if request.method not in ("GET", "HEAD") or about_signing_in or request.endpoint == "public.start":
         return ""
     return request.full_path.removesuffix("?")
 

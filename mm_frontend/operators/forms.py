@@ -21,6 +21,7 @@ from wtforms.validators import AnyOf, InputRequired, Length, NumberRange, Option
 from mm_lib.model.sites import MemberRole
 from mm_lib.services.hosts import MAX_BANDWIDTH, MAX_CONNECTIONS
 from mm_lib.services.mirrors import country_names
+from mm_lib.services.site_passwords import MAX_OVERLAP_DAYS, OVERLAP
 
 LARGEST_ASN = 4_294_967_295
 KNOWN = [SelectChoice("", "Not known"), SelectChoice("yes", "Yes"), SelectChoice("no", "No")]
@@ -38,6 +39,17 @@ def required(what: str) -> InputRequired:
 
 class ConfirmForm(FlaskForm):  # type: ignore[misc]
     """Only a button."""
+
+
+class PasswordForm(FlaskForm):  # type: ignore[misc]
+    """A new password for a site's check-ins."""
+
+    days = IntegerField(
+        "Days that the one before works on",
+        [required("a number of days"), NumberRange(0, MAX_OVERLAP_DAYS, f"Enter 0 to {MAX_OVERLAP_DAYS} days.")],
+        default=OVERLAP.days,
+        description="Time to bring the new one to all mirrors. 0: it ends at once, as after a theft.",
+    )
 
 
 class SiteForm(FlaskForm):  # type: ignore[misc]

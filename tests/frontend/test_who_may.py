@@ -36,6 +36,8 @@ everybody   /static/<path:filename>
 everybody   / /mirrors /mirrors/<product> /mirrors/<product>/<version> /mirrors/<product>/<version>/<arch>
 everybody   /mirror/<int:host_id> /crawler/<int:host_id>.log /countries /country/<code> /crawler /privacy
 everybody   /robots.txt /.well-known/security.txt /security.txt /rsyncFilter /rsyncFilter/ /brand.css /brand/logo
+everybody   /mirrors.json /status.json /urls.txt /servers.txt /schemas/<name>.json
+everybody   /feed.atom /site/<int:site_id>/feed.atom
 everybody   /healthz/live /healthz/ready /xmlrpc /xmlrpc/
 everybody   /host/<int:host_id>/badge.svg /host/<int:host_id>/badge.json
 signed in   /site/mine /admin/all_sites /site/new /site/join /invitation/<token> /deleted
@@ -44,6 +46,7 @@ change      POST/site/<int:site_id> /site/<int:site_id>/edit /site/<int:site_id>
 change      /site/<int:site_id>/admin/new /site/<int:site_id>/admin/<int:member_id>/delete
 change      /site/<int:site_id>/invitation/<int:invitation_id>/delete /host/<int:site_id>/new
 change      /site/<int:site_id>/join/<int:request_id>/<decision>
+change      /site/<int:site_id>/check-in /site/<int:site_id>/check-in/withdraw
 own         /site/<int:site_id>/admin/<int:member_id>/role /site/<int:site_id>/transfer /site/<int:site_id>/drop
 own         /deleted/site/<int:deleted_site_id>/restore
 change      /deleted/host/<int:deleted_host_id>/restore
@@ -65,7 +68,8 @@ change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>
 change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>/delete
 change      /host/<int:host_id>/maintenance/new /host/<int:host_id>/maintenance/<int:maintenance_id>
 change      /host/<int:host_id>/maintenance/<int:maintenance_id>/delete
-audit       /admin/approvals
+audit       /admin/approvals /admin/banners
+administer  /admin/banners/new /admin/banners/<int:banner_id> /admin/banners/<int:banner_id>/delete
 administer  /admin/approvals/<int:waiting_id>
 audit       /events /admin/
 """
