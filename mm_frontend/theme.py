@@ -14,7 +14,7 @@ from babel.units import format_unit
 from flask import Flask, url_for
 from flask_babel import gettext
 
-from mm_frontend import language
+from mm_frontend import banners, language
 from mm_frontend.guards import here, viewer
 from mm_lib.services.geodata import attribution
 from mm_lib.services.mirrors import MirrorCategory, country_names
@@ -26,6 +26,7 @@ _STATIC = Path(__file__).parent / "static"
 def register(app: Flask, configured: Settings) -> None:
     """Give the templates their words."""
     contact = configured.frontend.contact
+    banners.register(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         asset=asset,
@@ -37,6 +38,7 @@ def register(app: Flask, configured: Settings) -> None:
         attribution=partial(attribution, configured.geo),  # asked at each page: the file may be replaced by another
         contact_link=contact_link(contact),
         language=language.current,
+        messages_shown=banners.shown,
         languages=language.names(),
         switch_link=language.switch_link,
         translated=language.translated,

@@ -12,7 +12,7 @@ from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from mm_frontend import language
+from mm_frontend import banners, language
 from mm_frontend.db import session
 from mm_frontend.guards import viewer
 from mm_frontend.public import conditional, twins
@@ -48,7 +48,8 @@ def _page(registry: Registry, template: str, make: Callable[[], dict[str, Any]])
     if viewer() is not None or "_flashes" in flask.session:
         return render_template(template, **make())
     pages: Pages = current_app.extensions[_PAGES]
-    return pages.get(registry, (language.current(), request.full_path), lambda: render_template(template, **make()))
+    key = (language.current(), request.full_path, banners.shown())
+    return pages.get(registry, key, lambda: render_template(template, **make()))
 
 
 @blueprint.get("/")

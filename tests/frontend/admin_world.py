@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from argon2 import PasswordHasher, profiles
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session, sessionmaker
@@ -17,6 +19,7 @@ from werkzeug.test import TestResponse
 from mm_frontend import guards
 from mm_frontend.app import create_app
 from mm_lib.database import make_engine, make_sessions
+from mm_lib.services import accounts
 from mm_lib.settings import DatabaseSettings, Settings
 from tests.frontend import operators_world, world
 from tests.frontend.operators_world import Registry
@@ -54,7 +57,8 @@ def stage(template: Path, folder: Path, settings: Settings = world.SETTINGS) -> 
     shutil.copy(template, path)
     engine = make_engine(DatabaseSettings(url=f"sqlite:///{path}"))
     sessions = make_sessions(engine)
-    with sessions() as session:
+    quick = PasswordHasher.from_parameters(profiles.CHEAPEST)
+    with sessions() as session, patch.object(accounts, "_hasher", lambda: quick):
         registry = operators_world.build(session)
     guards.limiter.enabled = False
     try:
