@@ -42,7 +42,8 @@ class View:
     firsts: Sequence[str]  # the best one
     links: Sequence[str]  # the same, as a Link header begins
     places: Sequence[str]  # the country, as a Link header ends
-    lines: Sequence[bytes]  # for a list: "URL HOLE" per URL
+    lines: Sequence[bytes]  # for a list: URLs with holes between them, and none at the end
+    single: bool  # no host has more than one: there are no holes in lines
     elements: Sequence[tuple[bytes, ...]]  # for a metalink: <url> elements, cut where the preference comes
     elements4: Sequence[tuple[bytes, ...]]  # the same for metalink 4, cut where the priority comes
 
@@ -154,10 +155,10 @@ class CategoryIndex:
                 shown[number] = chosen
                 firsts[number] = chosen[0]
                 links[number] = f"<{chosen[0]}"
-                lines[number] = b"".join(url.encode() + HOLE for url in chosen)
+                lines[number] = HOLE.join(url.encode() for url in chosen)
                 elements[number] = _elements(self._hosts[number], chosen)
                 elements4[number] = _elements4(self._hosts[number], chosen)
-        return View(mask, shown, firsts, links, self._places, lines, elements, elements4)
+        return View(mask, shown, firsts, links, self._places, lines, limit == 1, elements, elements4)
 
 
 _KNOWN_PROTOCOLS = frozenset({"https", "http", "ftp", "rsync"})

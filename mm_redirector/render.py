@@ -171,13 +171,15 @@ def _digests(detail: FileDetail) -> tuple[tuple[str, str], ...]:
 
 
 def _list(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index) -> bytes:
-    lines = selection.view.lines
-    memo = selection.target.memo
+    view, hosts, memo = selection.view, selection.hosts, selection.target.memo
     rest = memo.get("list")
     if rest is None:
         rest = memo["list"] = _rest_of_url(selection.target).encode() + b"\n"
-    urls = b"".join(map(lines.__getitem__, selection.hosts)).replace(HOLE, rest)
-    return _heading(selection, query, client, index).encode() + urls
+    urls = rest.join(map(view.lines.__getitem__, hosts))
+    if not view.single:
+        urls = urls.replace(HOLE, rest)
+    heading = _heading(selection, query, client, index).encode()
+    return b"".join((heading, urls, rest)) if hosts else heading
 
 
 def _apt(selection: Selection) -> bytes:
@@ -192,11 +194,15 @@ def _heading(selection: Selection, query: MirrorQuery, client: ClientLocation, i
     text, start = f"# {selection.target.title} ", 0
     netblock = False
     for kind, names, mask, _, number, cut in selection.shares:
-        if kind is TierKind.CONTINENT:
+        if kind is _CONTINENT:
             names = continental(mask, selection.hosts[start : start + number], cut, client, index)  # noqa: PLW2901
-        if kind is not TierKind.NETBLOCK or not netblock:
-            text += _claimed(kind, names)
-        netblock = netblock or kind is TierKind.NETBLOCK
+        if kind is not _NETBLOCK:
+            if names:
+                word = _WORDS[kind]
+                text += f"{word} {f' {word} '.join(names)} "
+        elif not netblock:
+            text += "Using preferred netblock "
+            netblock = True
         start += number
     if query.protocol is not None:
         text += f"protocol = {query.protocol}"
@@ -205,15 +211,8 @@ def _heading(selection: Selection, query: MirrorQuery, client: ClientLocation, i
     return text + "\n"
 
 
-def _claimed(kind: TierKind, names: tuple[str, ...]) -> str:
-    """What the heading says of a tier."""
-    if kind is TierKind.NETBLOCK:
-        return "Using preferred netblock "
-    word = _WORDS.get(kind, "country =")
-    return f"{word} {f' {word} '.join(names)} " if names else ""
-
-
-_WORDS = {TierKind.ASN: "Using ASN", TierKind.LOCATION: "location ="}
+_CONTINENT, _NETBLOCK = TierKind.CONTINENT, TierKind.NETBLOCK  # asking an Enum for a member is slow
+_WORDS = dict.fromkeys(TierKind, "country =") | {TierKind.ASN: "Using ASN", TierKind.LOCATION: "location ="}
 
 
 def _metalink(selection: Selection, now: int) -> bytes:

@@ -118,6 +118,7 @@ class Claims(NamedTuple):
 
 _NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
 _UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
+_REQUESTED, _GLOBAL = TierKind.REQUESTED, TierKind.GLOBAL  # asking an Enum for a member is slow
 _UNLIMITED = 1 << 30
 _COUNTER = count()
 
@@ -159,17 +160,18 @@ def _lots(stages: Iterable[Stage], inverse_weights: Numbers) -> Lots:
 def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy) -> Portion:
     """Which tiers an answer has and how many hosts of each."""
     carriers, minimum, most = target.carriers, policy.minimum_hosts, policy.max_hosts
+    enough = max(most, minimum) if most else _UNLIMITED
     shares: list[Share] = []
     total = seen = everybody = 0
     for kind, names, claiming, telling in found.stages:
         mask = claiming & carriers
         # A country that was asked for is named though none of its hosts may serve the client.
-        if not mask & telling and kind is not TierKind.REQUESTED:
+        if not mask & telling and kind is not _REQUESTED:
             continue
-        if kind is TierKind.GLOBAL and not most and total >= minimum:
+        if kind is _GLOBAL and not most and total >= minimum:
             break
         # What the client asked for by name it gets in full; else the list ends when it is long enough.
-        need = max(most, minimum) - total if most and kind is not TierKind.REQUESTED else _UNLIMITED
+        need = enough - total if kind is not _REQUESTED else _UNLIMITED
         if need <= 0:
             break
         fresh = mask & ~seen

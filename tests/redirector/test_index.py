@@ -46,7 +46,7 @@ def category(*urls: str) -> CategoryIndex:
 
 
 def lines(index: CategoryIndex, *protocols: str, limit: int = 9) -> list[str]:
-    return index.view(Choice(frozenset(protocols), limit)).lines[0].decode().split(HOLE.decode())[:-1]
+    return index.view(Choice(frozenset(protocols), limit)).lines[0].decode().split(HOLE.decode())
 
 
 def test_https_comes_first_and_the_rest_keeps_its_order() -> None:
