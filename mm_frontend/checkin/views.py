@@ -44,8 +44,8 @@ def _allow_more() -> None:
     request.max_content_length = rules.MAX_BODY
 
 
-@blueprint.post("/xmlrpc", strict_slashes=False)
 @blueprint.post("/xmlrpc/")
+@blueprint.post("/xmlrpc", strict_slashes=False)
 @limiter.limit(CALLS_PER_ADDRESS)
 @limiter.limit(FAILURES_PER_ADDRESS, deduct_when=_failed)
 def call() -> Response:

@@ -21,6 +21,7 @@ from mm_lib.cli import (
     placement,
     releases,
     rules,
+    site_password,
     users,
 )
 from mm_lib.cli.common import Group, Program, config_option
@@ -67,3 +68,4 @@ for command in (
 ):
     main.add_command(command)
 mirrors.netblock.add_command(clouds.sync)
+mirrors.site.add_command(site_password.site_password)
