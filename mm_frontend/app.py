@@ -7,8 +7,10 @@ from sqlalchemy import Engine
 
 from mm_frontend import db, errors, guards, language, security, settings, theme
 from mm_frontend.admin import views as admin
+from mm_frontend.api import views as api
 from mm_frontend.auth import assembly as auth
 from mm_frontend.checkin import views as checkin
+from mm_frontend.data import views as data
 from mm_frontend.guards import count_tries
 from mm_frontend.operators import views as operators
 from mm_frontend.public import branding, files, health
@@ -33,6 +35,8 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
     theme.register(app, configured)
 
     app.register_blueprint(public.blueprint, seconds=configured.frontend.cache_seconds)
+    app.register_blueprint(data.blueprint, seconds=configured.frontend.cache_seconds)
     for part in (files, branding, health, operators, admin, checkin):
         app.register_blueprint(part.blueprint)
+    api.register(app)
     return app

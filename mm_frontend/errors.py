@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 HTML, PROBLEM, JSON = "text/html", "application/problem+json", "application/json"
 RETRY_SECONDS = 30
-_MACHINE_PATHS = ("/healthz/",)
+_MACHINE_PATHS = ("/healthz/", "/api/")
 
 
 @dataclass(frozen=True)

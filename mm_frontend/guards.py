@@ -44,6 +44,8 @@ Who = frozenset[Standing]
 
 # Pages that are for everybody, or that ask for a sign-in themselves because they are about oneself.
 PARTS: dict[str, Who] = {
+    "api": EVERYBODY,  # asks by its own table: mm_frontend/api/operation.py
+    "api_old": EVERYBODY,
     "auth": EVERYBODY,
     "branding": EVERYBODY,
     "data": EVERYBODY,

@@ -114,6 +114,14 @@ def reach(session: Session, ids: Mapping[str, Any]) -> Reached:
     return Reached(site, host, rows)
 
 
+def lock(session: Session, reached: Reached) -> None:
+    """Read once more what is meant, and let nobody else change it before the transaction ends."""
+    rows = list(reached.rows.values())
+    row = rows[-1] if rows else reached.host or reached.site
+    if row is not None:
+        session.refresh(row, with_for_update=True)
+
+
 def _find_site(session: Session, ids: Mapping[str, Any]) -> Site | None:
     if "deleted_site_id" in ids:
         return deletion.find_deleted_site(session, ids["deleted_site_id"], datetime.now(UTC))

@@ -73,7 +73,8 @@ administer  /admin/banners/new /admin/banners/<int:banner_id> /admin/banners/<in
 administer  /admin/approvals/<int:waiting_id>
 audit       /events /admin/
 """
-ONESELF = ("auth",)  # pages about one's own account: their tests say what they show to whom
+# Pages about one's own account, whose tests say what they show to whom; the API has its own table and walk.
+ONESELF = ("auth", "api", "api_old")
 VALUES = {
     "product": "Fedora",
     "version": "44",

@@ -1,0 +1,193 @@
+"""What the API can do, as one table: each operation says who may, by which scope, what it takes and what it answers.
+
+The same declaration serves the request, describes the operation (openapi.py), and is walked by tests. To add one, write
+a module with a view under @operation, and name it in views.py:
+
+    @operation("POST", "/hosts/<int:host_id>/checkin", tag="check-in", scope=Scope.CHECKIN, who=CHANGE, body=Tree,
+               answer=Counts, summary="Report what a private mirror carries")
+    def check_in(body: Tree) -> Counts:
+        ...
+
+Ids in the path are found before, each below its parents: guards.reached() has them. What a view changes is committed
+when it returns; it raises the services' errors, or Problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel
+
+from mm_frontend.api import idempotency
+from mm_frontend.api.blueprint import PREFIX, blueprint
+from mm_frontend.api.calling import Who, identify, permit
+from mm_frontend.api.problems import Problem
+from mm_frontend.db import session
+from mm_frontend.guards import reached
+from mm_lib.database import transaction
+from mm_lib.services import access
+from mm_lib.services.access import EVERYBODY
+from mm_lib.services.tokens import Scope
+
+View = Callable[..., BaseModel | None]
+JSON_KINDS = ("application/json", "application/merge-patch+json")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the table."""
+
+    method: str
+    rule: str  # as Flask writes it, below the prefix
+    name: str
+    tag: str
+    summary: str
+    about: str
+    scope: Scope | None  # None: everybody may, so that there is nothing to allow
+    who: Who
+    person: bool  # no token of a site may
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    answer: type[BaseModel] | None  # None: no content
+    current: View | None  # shows what is changed, for If-Match
+    at: Callable[[Any], str] | None  # the path of what was made
+    status: int
+    max_body: int | None
+    problems: tuple[str, ...] = ()
+    view: View = field(repr=False, default=lambda: None)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything."""
+        return self.method not in ("GET", "HEAD")
+
+    @property
+    def path(self) -> str:
+        """As OpenAPI writes it."""
+        return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", self.rule)
+
+
+OPERATIONS: dict[str, Operation] = {}  # by endpoint
+
+
+def operation(
+    method: str,
+    rule: str,
+    *,
+    tag: str,
+    summary: str,
+    scope: Scope | None,
+    who: Who,
+    answer: type[BaseModel] | None = None,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    current: View | None = None,
+    at: Callable[[Any], str] | None = None,
+    status: int | None = None,
+    person: bool = False,
+    max_body: int | None = None,
+    problems: tuple[str, ...] = (),
+) -> Callable[[View], View]:
+    """Put a view into the table."""
+    if scope is None and (who != EVERYBODY or method != "GET"):
+        raise ValueError(f"{method} {rule}: what is not for everybody to read needs a scope")
+
+    def put(view: View) -> View:
+        row = Operation(
+            method=method,
+            rule=rule,
+            name=view.__name__,
+            tag=tag,
+            summary=summary,
+            about=(view.__doc__ or "").strip(),
+            scope=scope,
+            who=who,
+            person=person,
+            body=body,
+            query=query,
+            answer=answer,
+            current=current,
+            at=at,
+            status=status or (HTTPStatus.CREATED if at else HTTPStatus.OK if answer else HTTPStatus.NO_CONTENT),
+            max_body=max_body,
+            problems=problems,
+            view=view,
+        )
+        OPERATIONS[f"{blueprint.name}.{view.__name__}"] = row
+        blueprint.add_url_rule(rule, view.__name__, lambda **ids: serve(row, ids), methods=[method])
+        return view
+
+    return put
+
+
+@blueprint.before_request
+def authorise() -> None:
+    """Who asks and whether they may, before anything else of the request is looked at."""
+    row = OPERATIONS.get(request.endpoint or "")
+    if row is not None:
+        identify()
+        permit(row.who, row.scope, person=row.person)
+
+
+def serve(row: Operation, ids: Mapping[str, Any]) -> ResponseReturnValue:
+    """Answer a request that authorise() let through."""
+    arguments = {name: value for name, value in ids.items() if name not in access.IDS}
+    if row.query is not None:
+        arguments["query"] = row.query.model_validate(request.args.to_dict())
+    if row.body is not None:
+        arguments["body"] = _read_body(row, row.body)
+    if not row.changes:
+        return _conditional(_respond(row, row.view(**arguments)))
+    with transaction(session()):
+        if row.at is not None:
+            return idempotency.once(lambda: _change(row, arguments))
+        return _change(row, arguments)
+
+
+def _change(row: Operation, arguments: Mapping[str, Any]) -> Response:
+    _check_match(row)
+    result = row.view(**arguments)
+    session().flush()
+    return _respond(row, result)
+
+
+def _read_body(row: Operation, kind: type[BaseModel]) -> BaseModel:
+    if row.max_body is not None:
+        request.max_content_length = row.max_body
+    if request.mimetype not in JSON_KINDS:
+        raise Problem("media-type")
+    return kind.model_validate_json(request.get_data())
+
+
+def _respond(row: Operation, result: BaseModel | None) -> Response:
+    if result is None:
+        return Response(status=row.status)
+    response = Response(result.model_dump_json(), row.status, content_type="application/json")
+    response.add_etag()
+    if row.at is not None:
+        response.headers["Location"] = PREFIX + row.at(result)
+    return response
+
+
+def _conditional(response: Response) -> Response:
+    """Without its body to those who have it already."""
+    response.vary.update(("Authorization", "Cookie"))
+    response.make_conditional(request)
+    return response
+
+
+def _check_match(row: Operation) -> None:
+    """Refuse to change what is not any more as the client saw it. Raises Problem."""
+    if row.current is None or not request.if_match:
+        return
+    access.lock(session(), reached())
+    seen = Response((row.current)().model_dump_json())  # type: ignore[union-attr]
+    seen.add_etag()
+    if not request.if_match.contains(seen.get_etag()[0] or ""):
+        raise Problem("changed")
