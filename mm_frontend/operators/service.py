@@ -70,6 +70,7 @@ def host_checks(host_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard
         checks=checks,
         running=running,
         may_change=may(access.CHANGE),
+        again_minutes=max(1, crawler().check_again_minutes),
     )
     response = make_response(page)
     if running and "follow" in request.args:  # only who asks for it: a page that moves by itself disturbs readers

@@ -50,9 +50,9 @@ class Installation:
         return self.run("mm-admin", *arguments, **settings)
 
     @contextmanager
-    def serving(self, program: str, section: str) -> Iterator[str]:
+    def serving(self, program: str, section: str, port: int = 0) -> Iterator[str]:
         """One of our servers, ready; its address."""
-        port = free_port()
+        port = port or free_port()
         url = f"http://127.0.0.1:{port}"
         log = self.folder / f"{program}.log"
         with log.open("wb") as stream:
@@ -69,6 +69,19 @@ class Installation:
         finally:
             process.terminate()
             process.wait(20)
+
+    @contextmanager
+    def working(self, program: str, *arguments: str) -> Iterator[None]:
+        """A command that runs until the block ends."""
+        with (self.folder / f"{program}-{arguments[0]}.log").open("wb") as stream:
+            process = subprocess.Popen(
+                [BIN / program, *arguments], cwd=self.folder, env=self.environment, stdout=stream, stderr=stream
+            )
+            try:
+                yield
+            finally:
+                process.terminate()
+                process.wait(20)
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
