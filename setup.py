@@ -29,6 +29,8 @@ DATABASE = [
     "email-validator>=2.2,<3",  # addresses that a mail server would accept
     "google-re2>=1.1,<2",  # repository rules: no regular expression takes more than linear time
     "urllib3>=2.5,<3",  # webhooks: verified TLS to an address that was looked at before
+    "ruamel.yaml>=0.18.6,<0.20",  # the registry as files: YAML that keeps comments, and knows where each value stands
+    "python-debian>=1.0,<2",  # APT's Release files, Debian's list of mirrors
     "rstr>=3.2,<4",  # paths that a rule matches, to find rules that others hide
 ]
 REDIRECTOR = [
@@ -46,7 +48,6 @@ CRAWLER = [
     *DATABASE,
     "pycurl>=7.45.6,<8",  # libcurl's multi interface: 17 us of CPU per HEAD
     "lxml>=5.3,<7",  # repomd.xml, parsed without entities or network
-    "python-debian>=1.0,<2",  # APT's Release files
     "python-gnupg>=0.5.4,<0.6",  # drives GnuPG, which checks the signatures of metadata
 ]
 DOWNLOADS = ["urllib3>=2.5,<3"]  # clouds' networks, explanations by the redirector: verified TLS and limits
@@ -135,6 +136,7 @@ setup(
         MIGRATIONS: ["script.py.mako"],
         "mm_redirector": ["py.typed", "explain.html"],
         "mm_crawler": ["py.typed"],
+        "mm_frontend.data": ["schemas/*.json"],
         "mm_frontend": ["py.typed", "templates/*", "templates/*/*", "static/*", "static/*/*", "translations/*/*/*.po"],
     },
     install_requires=BASE,

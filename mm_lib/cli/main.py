@@ -19,6 +19,7 @@ from mm_lib.cli import (
     mirrors,
     outbox,
     placement,
+    registry,
     releases,
     rules,
     site_password,
@@ -64,6 +65,10 @@ for command in (
     outbox.outbox,
     outbox.webhook,
     geodata.geodata,
+    registry.export,
+    registry.plan,
+    registry.apply,
+    registry.validate,
     cache.cache,
 ):
     main.add_command(command)

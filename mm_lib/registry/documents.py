@@ -70,14 +70,24 @@ def _short(field: str, accepted: Any) -> BeforeValidator:
     )
 
 
+def _pattern(expression: str) -> Any:
+    """For editors: about what is allowed; the rules know exactly."""
+    return Field(json_schema_extra={"pattern": expression})
+
+
+def _pattern(expression: str) -> Any:
+    """For editors: about what is allowed; the rules know exactly."""
+    return Field(json_schema_extra={"pattern": expression})
+
+
 Name = Annotated[str, StringConstraints(max_length=1000), _by(lambda text: clean_name("name", text))]
 SiteName = Annotated[str, StringConstraints(max_length=1000), _by(site_name)]
 Label = Annotated[str, _by(lambda text: clean_text("name", text, 255))]
 Reason = Annotated[str, StringConstraints(min_length=1), _by(lambda text: clean_text("reason", text, 500))]
 Text = Annotated[str, _by(lambda text: clean_text("text", text))]
 Email = Annotated[str, StringConstraints(max_length=1000), _by(lambda text: clean_email("robot_email", text))]
-Url = Annotated[str, _by(urls.normalise), Field(examples=["https://mirror.example.edu/pub/fedora/linux"])]
-Country = Annotated[str, _by(lambda text: country_code("country", text)), Field(examples=["DE"])]
+Url = Annotated[str, _by(urls.normalise), _pattern(f"^({'|'.join(urls.MIRROR_SCHEMES)})://[^ ?#@]+$")]
+Country = Annotated[str, _by(lambda text: country_code("country", text)), _pattern("^[A-Z]{2}$")]
 Network = Annotated[str, _by(lambda text: parse_netblock(text).text), Field(examples=["192.0.2.0/24"])]
 AclAddress = Annotated[str, _by(acl_address)]
 AsNumber = Annotated[int, Field(ge=1, le=4294967295)]
