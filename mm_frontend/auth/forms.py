@@ -49,6 +49,12 @@ class AddressForm(FlaskForm):  # type: ignore[misc]
     email = StringField(_("Mail address"), [InputRequired(_("Enter your mail address.")), Length(max=MAX_NAME)])
 
 
+class NewAddressForm(AddressForm):
+    """Another mail address, and the password."""
+
+    password = PasswordField(_("Password"), [InputRequired(_("Enter your password.")), Length(max=MAX_PASSWORD)])
+
+
 class PasswordForm(FlaskForm):  # type: ignore[misc]
     """A new password, twice."""
 

@@ -27,6 +27,7 @@ from mm_frontend.auth.forms import (
     ChangeForm,
     CodeForm,
     ForgottenForm,
+    NewAddressForm,
     PasswordForm,
     SwitchOffForm,
 )
@@ -216,6 +217,73 @@ def change_password() -> ResponseReturnValue:
         flash(gettext("Your password is changed, and you are signed out everywhere. Sign in with the new one."))
         return redirect(url_for("auth.login"))
     return render_template("auth/new_password.html", form=form), 422
+
+
+@blueprint.route("/account/address", methods=["GET", "POST"])
+@limiter.limit(MAILS_PER_ADDRESS, methods=["POST"])
+@limiter.limit(FAILURES_PER_NAME, key_func=_own_password, methods=["POST"], deduct_when=failed)
+@login_required
+def change_address() -> ResponseReturnValue:
+    """Ask for a link to another mail address of one's own; it is mailed there. Needs the password."""
+    if accounts.active_user(session(), the_viewer().user_id).password_hash is None:
+        raise NoSuchPage
+    form, now = NewAddressForm(), datetime.now(UTC)
+    if mail.is_set_up() and form.validate_on_submit():
+        try:
+            with transaction(session()) as database:
+                user = accounts.authenticate(database, the_viewer().name, form.password.data, now)
+                token = mailed_links.offer_address(database, user, form.email.data, now, _link_lifetime())
+        except SignInRefused:
+            form.password.errors = [gettext("That is not your password.")]
+        except InvalidValue as error:
+            _put_errors(form, error)
+        else:
+            _mail_new_address(user.name, form.email.data.strip(), token, now)
+            return redirect(url_for("auth.mail_sent"))
+    page = render_template("auth/new_address.html", form=form, mail=mail.is_set_up())
+    return page, 422 if form.errors else 200
+
+
+def _mail_new_address(name: str, email: str, token: str | None, now: datetime) -> None:
+    """To whoever reads the new address. That another account has it is told there only."""
+    if token is None:
+        why = "Another account has it, or too many links are open."
+        told = f"Somebody wanted this address for the account {name}. {why}\n"
+        mail.send(email, gettext("Your new mail address"), told)
+        return
+    mail.send(
+        email,
+        gettext("Your new mail address"),
+        _LINK_MAIL.format(
+            greeting="Hello,",
+            why=f"somebody wants this address for the account {name}. Confirm it here:",
+            address=_address("auth.confirm_address", token),
+            until=now + _link_lifetime(),
+            otherwise="If it was not you, there is nothing to do: nothing is changed.",
+        ),
+    )
+
+
+@blueprint.route("/account/address/<token>", methods=["GET", "POST"])
+@limiter.limit(FAILURES_PER_ADDRESS, deduct_when=lambda response: response.status_code == 404)
+def confirm_address(token: str) -> ResponseReturnValue:
+    """Change the mail address, with a link from a mail to it; the address until now is told."""
+    form, now = FlaskForm(), datetime.now(UTC)
+    link, user = mailed_links.look_at_address(session(), token, now)
+    if not form.validate_on_submit():
+        return render_template("auth/confirm_address.html", form=form, email=link.email, name=user.name)
+    with transaction(session()) as database:
+        user, before = mailed_links.change_address(database, token, now)
+    if before:
+        told = (
+            f"Hello {user.display_name or user.name},\n\nthe mail address of your account {user.name} is now "
+            f"{user.email}; mails come here no more.\n\nIf it was not you, somebody knows your password: write to "
+            "an administrator at once.\n"
+        )
+        mail.send(before, gettext("Your mail address was changed"), told)
+    signing.log.info("%r changed the mail address", user.name)
+    flash(gettext("Your mail address is changed."))
+    return redirect(url_for("auth.account"))
 
 
 @blueprint.route("/account/code", methods=["GET", "POST"])

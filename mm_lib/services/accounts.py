@@ -102,13 +102,19 @@ def set_user(
     if role is not None:
         user.role = role
     if email is not None:
-        user.email = checked_email(email)
+        change_email(user, checked_email(email))
     if active is not None:
         user.active = active
         if not active:
             sign_ins.end_all(session, user.id)
     session.flush()
     return user
+
+
+def change_email(user: User, address: str) -> None:
+    """Give a user an address that nobody has confirmed yet."""
+    if address != user.email:
+        user.email, user.email_confirmed_at = address, None
 
 
 def list_users(session: Session) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def enter(session: Session, person: Person, now: datetime) -> Identity:
         raise NotAllowed("This account is disabled. An administrator can say why.")
     if user.password_hash is None:  # the source is where name and address are looked after
         user.display_name = person.display_name[:MAX_TEXT].strip() or user.display_name
-        user.email = _address(person.email) or user.email
+        accounts.change_email(user, _address(person.email) or user.email)
     user.last_login_at = now
     session.flush()
     return identity

@@ -43,6 +43,20 @@ def offer_password(
     return (user, token) if token else None
 
 
+def offer_address(session: Session, user: User, address: str, now: datetime, lifetime: timedelta) -> str | None:
+    """A token for another mail address of this local account; None when another account has it, or enough links.
+
+    Raises InvalidValue.
+    """
+    email = accounts.checked_email(address)
+    if not email or email.lower() == user.email.lower():
+        raise InvalidValue("email", "Enter another mail address than the one that you have.")
+    _forget_expired(session, now)
+    if user_of_address(session, email) is not None:
+        return None
+    return _make(session, TokenPurpose.ADDRESS, email, user.id, (now, lifetime))
+
+
 def user_of_address(session: Session, email: str) -> User | None:
     """The active local account with this address, if there is exactly one."""
     local = select(User).where(func.lower(User.email) == email.lower(), User.password_hash.is_not(None), User.active)
@@ -67,6 +81,7 @@ def make_account(
     """Use a link: the account of whoever reads the address. Raises NotFound, AlreadyExists, InvalidValue."""
     link = look(session, token, TokenPurpose.REGISTER, now)
     user = accounts.create_user(session, name, password, email=link.email, display_name=display_name)
+    user.email_confirmed_at = now
     _use(session, link)
     return user
 
@@ -78,8 +93,27 @@ def change_password(session: Session, token: str, now: datetime, password: str) 
     if not user.active or user.email != link.email:  # what the link proved is not so any more
         raise NotFound("This link does not work any more. Ask for a new one.")
     accounts.change_password(session, user, password)
+    user.email_confirmed_at = now
     _use(session, link)
     return user
+
+
+def look_at_address(session: Session, token: str, now: datetime) -> tuple[AccountToken, User]:
+    """The link to another mail address, and whose it becomes. Raises NotFound."""
+    link = look(session, token, TokenPurpose.ADDRESS, now)
+    user = session.get_one(User, link.user_id)
+    taken = user_of_address(session, link.email)
+    if not user.active or user.password_hash is None or taken not in (None, user):
+        raise NotFound("This link does not work any more. Ask for a new one.")
+    return link, user
+
+
+def change_address(session: Session, token: str, now: datetime) -> tuple[User, str]:
+    """Use a link: another mail address; the user, and the address until now. Raises NotFound."""
+    link, user = look_at_address(session, token, now)
+    before, user.email, user.email_confirmed_at = user.email, link.email, now
+    _use(session, link)
+    return user, before
 
 
 def _make(
