@@ -429,3 +429,8 @@ def test_a_feed_without_changes_is_a_feed(client: FlaskClient, engine: Engine) -
     root = feed(client, f"/site/{quiet}/feed.atom")
     assert root.findtext(f"{ATOM}updated")
     assert not root.findall(f"{ATOM}entry")
+
+
+def test_readers_of_feeds_find_the_feed_from_the_list_of_mirrors(client: FlaskClient) -> None:
+    page = etree.HTML(client.get("/mirrors").data)
+    assert page.xpath("//link[@type='application/atom+xml']/@href") == ["/feed.atom"]
