@@ -10,6 +10,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher, profiles
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
@@ -20,10 +21,20 @@ from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.model.accounts import AuditEvent
 from mm_lib.model.hosts import Host
 from mm_lib.model.sites import Site
-from mm_lib.services import site_passwords
+from mm_lib.services import accounts, site_passwords
 from mm_lib.settings import DatabaseSettings
 from tests.frontend import operators_world, world
 from tests.frontend.operators_world import Registry
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_hashes_quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for service in (accounts, site_passwords):
+            patch.setattr(service, "_hasher", lambda: PasswordHasher.from_parameters(profiles.CHEAPEST))
+        yield
+    for service in (accounts, site_passwords):
+        service._hash_of_nobody.cache_clear()
 
 
 @pytest.fixture(scope="module")
