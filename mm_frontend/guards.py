@@ -33,10 +33,11 @@ from mm_lib.services.access import (
     Reached,
     Standing,
 )
-from mm_lib.services.errors import NotAllowed
+from mm_lib.services.errors import NotAllowed, NotFound
 from mm_lib.services.sign_ins import SignedIn
 from mm_lib.settings import SettingsError
 
+UNSEEN = "There is nothing at this address that you may see. It was deleted, or belongs to others."
 NOBODY = "(not signed in)"  # who did it, for the audit log; no user can have this name
 
 P = ParamSpec("P")
@@ -67,6 +68,12 @@ ENDPOINTS: dict[str, Who] = {
     "operators.deleted": SIGNED_IN,
     "operators.site": SEE,
     "operators.site_events": SEE,
+    "operators.my_tokens": SIGNED_IN,
+    "operators.new_my_token": SIGNED_IN,
+    "operators.revoke_my_token": SIGNED_IN,
+    "operators.site_tokens": CHANGE,
+    "operators.new_site_token": CHANGE,
+    "operators.revoke_site_token": CHANGE,
     "operators.edit_site": CHANGE,
     "operators.site_state": CHANGE,
     "operators.check_in": CHANGE,
@@ -163,11 +170,23 @@ def authorise() -> ResponseReturnValue | None:
         raise NotAllowed("Nobody may open this page: it is in no table of who may what.")
     if person is None:
         return _to_sign_in()
-    g.reached = access.reach(session(), request.view_args or {})
+    g.reached = _reach(person)
     g.standings = access.standings(session(), person.user_id, person.role, g.reached.site)
+    if g.reached.site is not None and not SEE & standings():
+        raise NotFound(UNSEEN)
     if not who & standings():
         raise NotAllowed("Your account may not do this. Members of a site see its pages; only some may change them.")
     return None
+
+
+def _reach(person: SignedIn) -> Reached:
+    """What is meant. Strangers are told the same of what is not there and of what others have. Raises NotFound."""
+    try:
+        return access.reach(session(), request.view_args or {})
+    except NotFound:
+        if person.role is Role.USER:
+            raise NotFound(UNSEEN) from None
+        raise
 
 
 def sign_changes() -> None:

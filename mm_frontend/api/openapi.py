@@ -28,8 +28,8 @@ _ETAG = {
 }
 
 
-def document(title: str, address: str) -> Json:
-    """The whole description. `address` is where this installation is."""
+def document(title: str) -> Json:
+    """The whole description."""
     rows = list(OPERATIONS.values())
     schemas, refs = _schemas(rows)
     paths: dict[str, Json] = {}
@@ -43,7 +43,7 @@ def document(title: str, address: str) -> Json:
             "description": "Mirrors, who runs them, what they carry and how fresh it is. "
             "Errors are application/problem+json (RFC 9457); lists are read page by page by their cursor.",
         },
-        "servers": [{"url": address.rstrip("/") + PREFIX}],
+        "servers": [{"url": PREFIX}],
         "tags": [{"name": tag} for tag in dict.fromkeys(row.tag for row in rows)],
         "paths": paths,
         "components": {

@@ -74,6 +74,7 @@ class Operation:
 
 
 OPERATIONS: dict[str, Operation] = {}  # by endpoint
+OPEN: set[str] = set()  # endpoints of pages about the API, for everybody
 
 
 def operation(
@@ -129,10 +130,13 @@ def operation(
 @blueprint.before_request
 def authorise() -> None:
     """Who asks and whether they may, before anything else of the request is looked at."""
+    if request.endpoint in OPEN:
+        return
     row = OPERATIONS.get(request.endpoint or "")
-    if row is not None:
-        identify()
-        permit(row.who, row.scope, person=row.person)
+    if row is None:
+        raise Problem("not-allowed", "Nobody may do this: it is in no table of who may what.")
+    identify()
+    permit(row.who, row.scope, person=row.person)
 
 
 def serve(row: Operation, ids: Mapping[str, Any]) -> ResponseReturnValue:

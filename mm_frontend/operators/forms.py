@@ -13,10 +13,12 @@ from wtforms import (
     IntegerField,
     SelectChoice,
     SelectField,
+    SelectMultipleField,
     StringField,
     TextAreaField,
 )
 from wtforms.validators import AnyOf, InputRequired, Length, NumberRange, Optional, ValidationError
+from wtforms.widgets import CheckboxInput, ListWidget
 
 from mm_lib.model.sites import MemberRole
 from mm_lib.services.hosts import MAX_BANDWIDTH, MAX_CONNECTIONS
@@ -29,6 +31,12 @@ ROLES = [
     SelectChoice(MemberRole.VIEWER.value, "Viewer: sees everything, changes nothing"),
     SelectChoice(MemberRole.ADMIN.value, "Admin: changes the site, its hosts and members"),
     SelectChoice(MemberRole.OWNER.value, "Owner: may also delete the site and make owners"),
+]
+LIFETIMES = [
+    SelectChoice("30", "After 30 days"),
+    SelectChoice("90", "After 90 days"),
+    SelectChoice("365", "After a year"),
+    SelectChoice("0", "When it is revoked"),
 ]
 
 
@@ -231,6 +239,14 @@ class UrlForm(FlaskForm):  # type: ignore[misc]
         description="Of the category's top directory: https, http, rsync or ftp.",
     )
     private = BooleanField("Private", description="For other mirrors and the crawler; never shown or handed out.")
+
+
+class TokenForm(FlaskForm):  # type: ignore[misc]
+    """A token for a program."""
+
+    name = StringField("Name", [required("a name"), Length(max=255)], description="What it is for, as: nightly job.")
+    scopes = SelectMultipleField("What it may do", widget=ListWidget(), option_widget=CheckboxInput())
+    days = SelectField("Ends", choices=LIFETIMES, coerce=int, default=90)
 
 
 class MaintenanceForm(FlaskForm):  # type: ignore[misc]

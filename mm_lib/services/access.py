@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from mm_lib.model.accounts import Role
+from mm_lib.model.accounts import ApiToken, Role
 from mm_lib.model.base import Base
 from mm_lib.model.hosts import (
     Host,
@@ -66,6 +66,7 @@ _BELOW_SITE: Mapping[str, type[Base]] = {
     "member_id": SiteMember,
     "invitation_id": SiteInvitation,
     "request_id": SiteJoinRequest,
+    "token_id": ApiToken,
 }
 _BELOW_HOST: Mapping[str, type[Base]] = {
     "carried_id": HostCategory,

@@ -190,7 +190,8 @@ def list_tokens(session: Session, owner: User | Site, now: datetime) -> Sequence
 
 def find_own(session: Session, owner: User | Site, token_id: int) -> ApiToken:
     """One of the owner's tokens. Raises NotFound."""
-    token = session.scalar(select(ApiToken).where(_of(owner), ApiToken.id == token_id))
+    query = select(ApiToken).where(_of(owner), ApiToken.id == token_id)
+    token = session.scalar(query) if token_id <= access.LARGEST_ID else None
     if token is None:
         raise NotFound("There is no such token.")
     return token

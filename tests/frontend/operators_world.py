@@ -15,7 +15,7 @@ from mm_lib.model.accounts import Role, User
 from mm_lib.model.content import Category
 from mm_lib.model.hosts import CountryKind, Host, Maintenance
 from mm_lib.model.sites import MemberRole, Site, SiteJoinRequest, SiteMember
-from mm_lib.services import deletion, host_details, hosts, membership, sites
+from mm_lib.services import deletion, host_details, hosts, membership, sites, tokens
 from mm_lib.services.accounts import create_user
 from tests import factories
 from tests.frontend import world
@@ -81,6 +81,9 @@ def _filled(
         "asn_id": hosts.add_asn(session, host, 64500),
         "country_id": hosts.add_country(session, host, "FR", CountryKind.ALLOWED),
         "acl_id": host_details.add_acl_address(session, host, "192.0.2.7"),
+        "token_id": tokens.make(
+            session, site, "nightly", ["checkin"], by="owner", role=Role.USER, now=NOW, lifetime=timedelta(days=9)
+        )[0],
     }
     session.flush()
     deletion.delete_host(session, gone, "test", NOW)
