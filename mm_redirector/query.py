@@ -142,14 +142,19 @@ def parse(environ: Mapping[str, Any], policy: Policy) -> MirrorQuery | Refusal:
         parameters["path"] = asked = _utf8(asked)
         if UNSAFE.search(asked):
             return Refusal(Reason.BAD_VALUE, "the path contains control characters")
-        found = query_of(kind, parameters, environ, policy, base)
-        return found if isinstance(found, Refusal) else found._replace(origin=_origin(environ, policy.trusted_proxies))
+        return query_of(kind, parameters, environ, policy, base, origin=_origin(environ, policy.trusted_proxies))
     base = path[: path.rindex("/")]
     return query_of(kind, parameters, environ, policy, base)
 
 
 def query_of(
-    kind: Kind, parameters: Mapping[str, str], environ: Mapping[str, Any], policy: Policy, base: str
+    kind: Kind,
+    parameters: Mapping[str, str],
+    environ: Mapping[str, Any],
+    policy: Policy,
+    base: str,
+    *,
+    origin: str = "",
 ) -> MirrorQuery | Refusal:
     """The query that the parameters make."""
     if "path" not in parameters and not ("repo" in parameters and "arch" in parameters):
@@ -161,15 +166,23 @@ def query_of(
     if form in (Form.METALINK, Form.META4) and kind is Kind.MIRRORLIST:
         kind = Kind.METALINK
     if parameters.keys() <= _OF_PATHS:  # most of those that ask for a path: nothing else is said
-        return MirrorQuery(kind, form, path=parameters["path"], choice=_UNASKED[form], stable=policy.stable, base=base)
-    return _query(kind, form, parameters, base, policy)
+        return MirrorQuery(
+            kind,
+            form,
+            path=parameters["path"],
+            choice=_UNASKED[form],
+            stable=policy.stable,
+            base=base,
+            origin=origin,
+        )
+    return _query(kind, form, parameters, policy, base=base, origin=origin)
 
 
 _KNOWN = frozenset({
     "repo", "arch", "version", "path", "country", "cc", "avoid_country", "location", "ip", "netblock", "protocol",
     "redirect", "time", "format", "ipv4", "ipv6", "stable", "seed",
 })  # fmt: skip
-_OF_PATHS = {"path", "format"}
+_OF_PATHS = frozenset({"path", "format"})
 _FORMATS = {form.value: form for form in (Form.LIST, Form.METALINK, Form.META4, Form.JSON, Form.APT)}
 _FORMS = {Kind.MIRRORLIST: Form.LIST, Kind.METALINK: Form.METALINK, Kind.REDIRECT: Form.REDIRECT}
 
@@ -201,6 +214,8 @@ def _accepts_metalink4(accept: str) -> bool:
 
 def parameters_of(text: str) -> dict[str, str] | Refusal:
     """The last of repeated parameters wins; a second "=" and what follows it is dropped, as it always was."""
+    if not text:
+        return {}
     if len(text) > MAX_QUERY_LENGTH:
         return Refusal(Reason.TOO_LONG, f"the query string is longer than {MAX_QUERY_LENGTH} bytes")
     if "%" not in text and text.isascii() and text.isprintable():  # most
@@ -240,7 +255,9 @@ def _origin(environ: Mapping[str, Any], trusted_proxies: int) -> str:
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 
-def _query(kind: Kind, form: Form, parameters: Mapping[str, str], base: str, policy: Policy) -> MirrorQuery:
+def _query(
+    kind: Kind, form: Form, parameters: Mapping[str, str], policy: Policy, *, base: str, origin: str
+) -> MirrorQuery:
     get = parameters.get
     repo, arch, protocol = get("repo"), get("arch"), get("protocol")
     return MirrorQuery(
@@ -262,6 +279,7 @@ def _query(kind: Kind, form: Form, parameters: Mapping[str, str], base: str, pol
         policy.stable or get("stable") == "1",
         "time" in parameters,
         base,
+        origin,
     )
 
 

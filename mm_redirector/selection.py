@@ -16,7 +16,7 @@ from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import GLOBAL, MirrorQuery
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Draw, Hosts, Lots, Nearness, Numbers, Random, StableDraw, numbers, seed, union
+from mm_redirector.shuffle import Draw, Hosts, Lots, Nearness, Numbers, Random, StableDraw, lots, numbers, seed, union
 
 EARTH_RADIUS_KM = 6371.0
 MIN_NEARNESS = 0.05  # farther away than a few thousand kilometres, the distance says little
@@ -153,8 +153,8 @@ def _lots(stages: Iterable[Stage], inverse_weights: Numbers) -> Lots:
         uniform[fresh] = kind in _UNIFORM
         seen |= mask
     if not uniform.any():
-        return Lots(inverse_weights, rank)
-    return Lots(np.where(uniform, 1.0, inverse_weights), rank, uniform)
+        return lots(inverse_weights, rank)
+    return lots(np.where(uniform, 1.0, inverse_weights), rank, uniform)
 
 
 def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy) -> Portion:
@@ -207,7 +207,7 @@ def select(target: Target, query: MirrorQuery, found: Claims, portion: Portion, 
     view = target.category.view(query.choice)
     if query.locations and any(share.kind is TierKind.LOCATION for share in shares):
         return Selection(target, view, *_apart(shares, target.category.inverse_weights, draw))
-    hosts = draw.first(fresh, number, found.lots, ranked=len(shares) > 1)
+    hosts = draw.first(fresh, number, found.lots)
     return Selection(target, view, shares, hosts)
 
 
@@ -217,8 +217,8 @@ def _apart(shares: Iterable[Share], inverse_weights: Numbers, draw: Draw) -> tup
     hosts: list[int] = []
     for share in shares:
         left = share.fresh & ~union(1 << host for host in hosts)
-        lots = _lots([Stage(share.kind, share.names, left)], inverse_weights)
-        drawn = draw.first(numbers(left), share.number, lots, ranked=False)
+        alone = _lots([Stage(share.kind, share.names, left)], inverse_weights)
+        drawn = draw.first(numbers(left), share.number, alone)
         settled.append(share._replace(number=len(drawn), cut=len(drawn) < left.bit_count()))
         hosts += drawn
     return tuple(settled), hosts

@@ -33,15 +33,34 @@ def members(mask: int) -> list[int]:
 def numbers(mask: int) -> Hosts:
     """The same for computing with them."""
     octets = np.frombuffer(mask.to_bytes((mask.bit_length() + 7) // 8, "little"), np.uint8)
-    return np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]  # of truths it is found three times faster
+    return (
+        np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]
+    )  # of truths it is found three times faster
 
 
 class Lots(NamedTuple):
     """What the order of hosts depends on, but for chance and the client's place; each array has one entry per host."""
 
-    inverse: Numbers  # 1 / weight
-    rank: Numbers  # hosts with a lower one stand before those with a higher one
+    inverse: Numbers  # 1 / weight, times a power of two that keeps ranks apart
     uniform: Truths | None = None  # of whom nearness does not count; None: it counts for all
+    rank: Numbers | None = None  # where there are too many ranks for powers of two
+
+
+def lots(inverse_weights: Numbers, rank: Numbers, uniform: Truths | None = None) -> Lots:
+    """Hosts with a lower rank (0, 1, ...) stand before those with a higher one, whatever their weights (1e-9 to 1e9).
+
+    A variate is at least LEAST and below 64, nearness divides it by 1 to 20: the keys of one rank differ by less
+    than 2**_APART, so a factor of that keeps ranks apart.
+    """
+    if rank.max(initial=0.0) >= _RANKS:
+        return Lots(inverse_weights, uniform, rank)
+    return Lots(np.ldexp(inverse_weights, (rank * _APART).astype(np.intp) - _LOWEST), uniform)
+
+
+LEAST = 2.0**-60  # a variate of 0 would stand before all ranks
+_APART = 132
+_RANKS = 14  # 2**(14 * _APART - _LOWEST) times any weight can be represented, and 2**-_LOWEST too
+_LOWEST = 900
 
 
 class Draw:
@@ -53,14 +72,15 @@ class Draw:
         self._random = random
         self.nearness = nearness
 
-    def first(self, hosts: Hosts, need: int, lots: Lots, *, ranked: bool = True) -> list[int]:
-        """At most `need` of the hosts, drawn by rank and weight; by weight alone where all have the same rank."""
+    def first(self, hosts: Hosts, need: int, lots: Lots) -> list[int]:
+        """At most `need` of the hosts, drawn by rank and weight."""
         keys = self._variates(hosts)
+        keys += LEAST
         keys *= lots.inverse[hosts]
         if self.nearness is not None:
             factors = self.nearness(hosts)
             keys /= factors if lots.uniform is None else np.where(lots.uniform[hosts], 1.0, factors)
-        if ranked:  # keys below 1, in the same order, so that ranks keep apart
+        if lots.rank is not None:  # keys below 1, in the same order, so that ranks keep apart
             keys /= keys + 1.0
             keys += lots.rank[hosts]
         if hosts.size > MANY and need < hosts.size:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_redirector.shuffle import MANY, Draw, Lots, StableDraw, members, numbers, seed
+from mm_redirector.shuffle import LEAST, MANY, Draw, StableDraw, lots, members, numbers, seed
 from tests.redirector.world import mask
 
 DRAWS = 20_000
@@ -18,7 +18,7 @@ ALL = np.arange(len(WEIGHTS))
 
 
 NO_RANKS = np.zeros(len(WEIGHTS))
-BY_WEIGHT = Lots(1.0 / WEIGHTS, NO_RANKS)
+BY_WEIGHT = lots(1.0 / WEIGHTS, NO_RANKS)
 
 
 def draws(number: int) -> Draw:
@@ -34,25 +34,27 @@ def near(count: int, expected: float) -> bool:
     return abs(count - expected) < 5 * expected**0.5
 
 
-@given(st.sets(st.integers(0, 699)), st.integers(0, 800), st.integers(0, 1 << 60), st.booleans())
-def test_no_host_is_lost_or_drawn_twice(hosts: set[int], need: int, number: int, ranked: bool) -> None:
-    lots = Lots(1.0 / (1.0 + np.arange(700) % 7), np.arange(700) % 3.0)
-    drawn = draws(number).first(numbers(mask(*hosts)), need, lots, ranked=ranked)
+@given(st.sets(st.integers(0, 699)), st.integers(0, 800), st.integers(0, 1 << 60))
+def test_no_host_is_lost_or_drawn_twice(hosts: set[int], need: int, number: int) -> None:
+    some = lots(1.0 / (1.0 + np.arange(700) % 7), np.arange(700) % 3.0)
+    drawn = draws(number).first(numbers(mask(*hosts)), need, some)
     assert len(drawn) == len(set(drawn)) == min(need, len(hosts))
     assert set(drawn) <= hosts
 
 
+@pytest.mark.parametrize("count", [4.0, 14.0, 40.0])
 @given(st.sets(st.integers(0, 699), min_size=1), st.integers(1, 800), st.integers(0, 1 << 60))
-def test_hosts_of_a_lower_rank_stand_first(hosts: set[int], need: int, number: int) -> None:
-    """Also where weights are far apart: the least of 1e-9 and the largest of 100,000."""
-    ranks = np.arange(700) % 4.0
-    drawn = draws(number).first(numbers(mask(*hosts)), need, Lots(np.logspace(9, -5, 700), ranks))
+def test_hosts_of_a_lower_rank_stand_first(count: float, hosts: set[int], need: int, number: int) -> None:
+    """Also where weights are far apart, from 1e-9 to 1e9, clients are far away, and ranks are many."""
+    ranks = np.arange(700) % count
+    draw = Draw(np.random.default_rng(number), lambda some: np.where(some % 2, 1.0, 0.05))
+    drawn = draw.first(numbers(mask(*hosts)), need, lots(np.logspace(9, -9, 700), ranks))
     assert [ranks[host] for host in drawn] == sorted(ranks[host] for host in hosts)[:need]
 
 
 def test_within_a_rank_the_weights_count_as_without_ranks() -> None:
-    draw, lots = draws(6), Lots(1.0 / WEIGHTS, np.array([1.0] * 4 + [0.0] * 40))
-    behind = Counter(draw.first(ALL, 41, lots)[40] for _ in range(DRAWS))
+    draw, ranked = draws(6), lots(1.0 / WEIGHTS, np.array([1.0] * 4 + [0.0] * 40))
+    behind = Counter(draw.first(ALL, 41, ranked)[40] for _ in range(DRAWS))
     assert near(behind[3], DRAWS * 4 / 10)
 
 
@@ -82,10 +84,24 @@ def test_hosts_that_are_not_wanted_change_nothing_for_the_others() -> None:
 def test_few_hosts_and_many_are_drawn_by_the_same_rule(size: int) -> None:
     """Of many the best are found first and then sorted."""
     weights = np.where(np.arange(size) == 5, size - 1.0, 1.0)
-    draw, lots = draws(5), Lots(1 / weights, np.zeros(size))
-    orders = [draw.first(np.arange(size), 20, lots) for _ in range(DRAWS)]
+    draw, weighted = draws(5), lots(1 / weights, np.zeros(size))
+    orders = [draw.first(np.arange(size), 20, weighted) for _ in range(DRAWS)]
     assert all(len(set(order)) == 20 for order in orders)
     assert near(Counter(order[0] for order in orders)[5], DRAWS / 2)
+
+
+class Zero:
+    """Chance as it hardly ever is."""
+
+    def standard_exponential(self, size: int) -> np.ndarray:
+        return np.zeros(size)
+
+
+def test_a_variate_of_nothing_leaves_the_ranks_as_they_are() -> None:
+    """Keys of 0 would be equal, whatever they are multiplied by."""
+    assert LEAST > 0
+    drawn = Draw(Zero()).first(ALL, 44, lots(1.0 / WEIGHTS, np.arange(44) % 3.0))  # type: ignore[arg-type]
+    assert [host % 3 for host in drawn] == sorted(host % 3 for host in range(44))
 
 
 def test_the_numbers_of_a_mask_are_its_members() -> None:
@@ -96,18 +112,18 @@ def test_the_numbers_of_a_mask_are_its_members() -> None:
 def test_nearness_multiplies_the_weight_but_of_uniform_hosts() -> None:
     draw = Draw(np.random.default_rng(4), lambda hosts: np.where(hosts == 7, 1.0, 0.25))
     everybody, equal = np.arange(40), np.ones(40)
-    first = Counter(draw.first(everybody, 1, Lots(equal, equal), ranked=False)[0] for _ in range(DRAWS))
+    first = Counter(draw.first(everybody, 1, lots(equal, np.zeros(40)))[0] for _ in range(DRAWS))
     assert near(first[7], DRAWS / (1.0 + 39 * 0.25))
-    uniform = Lots(equal, equal, np.ones(40, np.bool_))
-    first = Counter(draw.first(everybody, 1, uniform, ranked=False)[0] for _ in range(DRAWS))
+    uniform = lots(equal, np.zeros(40), np.ones(40, np.bool_))
+    first = Counter(draw.first(everybody, 1, uniform)[0] for _ in range(DRAWS))
     assert near(first[7], DRAWS / 40)
 
 
-@given(st.sets(st.integers(0, 43)), st.integers(0, 1 << 60), st.booleans())
-def test_a_stable_order_does_not_depend_on_who_takes_part(hosts: set[int], number: int, ranked: bool) -> None:
+@given(st.sets(st.integers(0, 43)), st.integers(0, 1 << 60))
+def test_a_stable_order_does_not_depend_on_who_takes_part(hosts: set[int], number: int) -> None:
     """Rendezvous hashing: leaving hosts out leaves the order of the others as it was."""
-    everybody = stable(number).first(ALL, 44, BY_WEIGHT, ranked=ranked)
-    without = stable(number).first(numbers(mask(*hosts)), 44, BY_WEIGHT, ranked=ranked)
+    everybody = stable(number).first(ALL, 44, BY_WEIGHT)
+    without = stable(number).first(numbers(mask(*hosts)), 44, BY_WEIGHT)
     assert without == [host for host in everybody if host in hosts]
 
 
