@@ -20,9 +20,11 @@ from mm_lib.model.hosts import (
     Maintenance,
 )
 from mm_lib.model.sites import MemberRole, Site, SiteMember
-from mm_lib.model.state import Health
+from mm_lib.model.state import Health, JobState
+from mm_lib.services.explanations import Explanation
 from mm_lib.services.hosts import MAX_BANDWIDTH, MAX_CONNECTIONS
-from mm_lib.services.overview import CategoryOverview
+from mm_lib.services.jobs import Check
+from mm_lib.services.overview import CategoryOverview, RepositoryOverview
 
 LARGEST_ASN = 4_294_967_295
 
@@ -418,3 +420,97 @@ def address_out(row: HostAclAddress) -> AddressOut:
 def maintenance_out(row: Maintenance) -> MaintenanceOut:
     """A window."""
     return MaintenanceOut.model_validate(row)
+
+
+# -- how a host is doing
+
+
+class HostRepository(Output):
+    """How a repository was on a host when it was last asked for."""
+
+    category: str
+    repo: str
+    version: str
+    arch: str
+    verdict: str
+    lag_seconds: int | None
+    checked_at: datetime
+    has: datetime | None = Field(description="When the metadata that the host has was made.")
+
+
+class CheckNew(Input):
+    """What is to be crawled at once."""
+
+    categories: Annotated[list[Name], Field(max_length=100)] = Field(default=[], description="None: all.")
+
+
+class CheckOut(Output):
+    """A check that was asked for."""
+
+    id: int
+    category: str
+    state: JobState
+    requested_by: str
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: str
+
+
+class Checks(Output):
+    """Some of them."""
+
+    items: list[CheckOut]
+
+
+class ServedOut(Output):
+    """A mirror in an answer."""
+
+    rank: int
+    host: str
+    site: str
+    country: str
+    reason: str
+    mine: bool
+
+
+class ExplanationOut(Output):
+    """What became of a host in an answer of the redirector."""
+
+    served: bool
+    rank: int | None
+    reason: str
+    urls: list[str]
+    client: dict[str, Any]
+    about: str
+    category: str
+    answer: list[ServedOut]
+    hidden: int = Field(description="Private mirrors of others in the answer.")
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def host_repository(row: RepositoryOverview) -> HostRepository:
+    """A repository on a host."""
+    return HostRepository(
+        category=row.category,
+        repo=row.prefix,
+        version=row.version,
+        arch=row.arch,
+        verdict=row.verdict,
+        lag_seconds=row.lag_seconds,
+        checked_at=row.checked_at,
+        has=_moment(row.has),
+    )
+
+
+def check_out(check: Check) -> CheckOut:
+    """A check."""
+    return CheckOut.model_validate(check)
+
+
+def explanation_out(found: Explanation) -> ExplanationOut:
+    """An explanation."""
+    return ExplanationOut.model_validate(found)

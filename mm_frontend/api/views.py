@@ -6,10 +6,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from mm_frontend import errors
-from mm_frontend.api import documents, problems, sites
+from mm_frontend.api import details, documents, hosts, problems, sites
 from mm_frontend.api.blueprint import blueprint, old
 
-MODULES = (documents, sites)  # importing them fills the table
+MODULES = (documents, sites, hosts, details)  # importing them fills the table
 
 blueprint.register_error_handler(Exception, problems.handle)
 
