@@ -179,7 +179,10 @@ def _valid(program: Program, paths: Sequence[Path]) -> Checked:
 def _checked(paths: Sequence[Path], limits: Limits) -> Checked:
     if not paths:
         raise Failure("Name a folder or files.", FAILED)
-    texts, problems = files.read(files.find(paths))
+    found = files.find(paths)
+    if not found:  # with --delete it would mean that every site is to go
+        raise Failure("There is no YAML file.", FAILED)
+    texts, problems = files.read(found)
     checked = check(texts, limits)
     checked.problems = sorted(problems + checked.problems)
     return checked

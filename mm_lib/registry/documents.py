@@ -75,11 +75,6 @@ def _pattern(expression: str) -> Any:
     return Field(json_schema_extra={"pattern": expression})
 
 
-def _pattern(expression: str) -> Any:
-    """For editors: about what is allowed; the rules know exactly."""
-    return Field(json_schema_extra={"pattern": expression})
-
-
 Name = Annotated[str, StringConstraints(max_length=1000), _by(lambda text: clean_name("name", text))]
 SiteName = Annotated[str, StringConstraints(max_length=1000), _by(site_name)]
 Label = Annotated[str, _by(lambda text: clean_text("name", text, 255))]
