@@ -11,6 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import Session
 
+from mm_lib.database import make_sessions
 from mm_lib.model import tables
 from mm_lib.services.schema import SchemaState, current_revision
 
@@ -44,6 +45,11 @@ def connect(app: Flask, engine: Engine) -> None:
 def session() -> Session:
     """The request's session. It is rolled back and closed with the request."""
     return db.session()
+
+
+def reading() -> Session:
+    """A session of its own for an answer that is sent while it is read: the request's is closed before its end."""
+    return make_sessions(db.engine)()
 
 
 def forget() -> None:

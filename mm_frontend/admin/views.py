@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mm_frontend.admin import approvals, banners, pages, tables
+from mm_frontend.admin import approvals, banners, pages, people, tables, transfer
 from mm_frontend.admin.blueprint import blueprint
 
-__all__ = ["approvals", "banners", "blueprint", "pages", "tables"]
+__all__ = ["approvals", "banners", "blueprint", "pages", "people", "tables", "transfer"]

@@ -79,10 +79,13 @@ change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>
 change      /host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>/delete
 change      /host/<int:host_id>/maintenance/new /host/<int:host_id>/maintenance/<int:maintenance_id>
 change      /host/<int:host_id>/maintenance/<int:maintenance_id>/delete
-audit       /admin/approvals /admin/banners
+audit       /admin/approvals /admin/banners /admin/users /admin/users/<int:user_id>
+administer  /admin/users/<int:user_id>/role /admin/users/<int:user_id>/state /admin/users/<int:user_id>/sign-ins/end
+administer  /admin/users/<int:user_id>/code/off /admin/users/<int:user_id>/mail/confirm /admin/users/<int:user_id>/link
+administer  /admin/identities/<int:identity_id>/apart
 administer  /admin/banners/new /admin/banners/<int:banner_id> /admin/banners/<int:banner_id>/delete
 administer  /admin/approvals/<int:waiting_id>
-audit       /events /admin/
+audit       /events /admin/ /admin/table/<table> /admin/table/<table>/row/<path:key> /admin/table/<table>/file
 """
 PARAMETER = re.compile(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>")
 BY_ITSELF = ("api", "api_old")  # has a table of its own, and tests/frontend/test_api... walk it
@@ -96,6 +99,8 @@ VALUES = {
     "code": "DE",
     "filename": "style.css",
     "decision": "admin",
+    "table": "host",
+    "key": "1",
     "sign_in_id": "999999",
     "own_token_id": "1",
     **dict.fromkeys(
@@ -214,9 +219,9 @@ def test_everybody_may_what_the_table_says(
         monkeypatch.setattr(module, "transaction", operators_world.nothing_stays)
     ruled, wrong = rows(), []
     for method, rule, part in routes(app):
-        if part in BY_ITSELF:
+        who = ruled.get(rule) or ruled.get(f"{method}{rule}")
+        if part in BY_ITSELF or who is None:  # the test above tells of routes without a row
             continue
-        who = ruled.get(rule) or ruled[f"{method}{rule}"]
         wanted = expected(person, who, rule)
         with staying_signed_in(people[person]) as client:
             answer = client.open(address(rule, registry), method=method)

@@ -66,13 +66,24 @@ def build(session: Session) -> None:
         deletion.delete_host(session, gone, "test", NOW)
         membership.invite(session, host.site, "new@example.org", sites.MemberRole.ADMIN, by="a", by_owner=True, now=NOW)
         webhooks.add_webhook(session, "https://hooks.example.org/in?token=hush")
-        for row in _others(host, carried, repository, tree[4], file, ada, bert, made[1].site):
+        others = _others(
+            host,
+            carried=carried,
+            repository=repository,
+            directory=tree[4],
+            file=file,
+            ada=ada,
+            bert=bert,
+            upstream=made[1].site,
+        )
+        for row in others:
             session.add(row)
             session.flush()
 
 
 def _others(
     host: hosts.Host,
+    *,
     carried: hosts.HostCategory,
     repository: content.Repository,
     directory: content.Directory,
