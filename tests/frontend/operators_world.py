@@ -53,7 +53,8 @@ def build(session: Session) -> Registry:
         found, found.ids = _filled(session, "Example University", "m.example.org", linux, people["owner"])
         _, found.others = _filled(session, "Other University", "m.example.net", linux, people["stranger"])
         for role in (MemberRole.VIEWER, MemberRole.ADMIN):
-            session.add(SiteMember(site_id=found.site.id, user_id=people[role.value].id, role=role))
+            for site_id in (found.site.id, found.ids["deleted_site_id"]):
+                session.add(SiteMember(site_id=site_id, user_id=people[role.value].id, role=role))
     return found
 
 

@@ -19,7 +19,6 @@ from mm_frontend.app import create_app
 from mm_frontend.auth import local, openid, signing, views
 from mm_frontend.operators import pages
 from mm_lib.database import make_engine, make_sessions
-from mm_lib.services import access
 from mm_lib.services.access import EVERYBODY
 from mm_lib.settings import DatabaseSettings
 from tests.frontend import operators_world, world
@@ -89,6 +88,7 @@ audit       /events /admin/ /admin/table/<table> /admin/table/<table>/row/<path:
 """
 PARAMETER = re.compile(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>")
 BY_ITSELF = ("api", "api_old")  # has a table of its own, and tests/frontend/test_api... walk it
+OF_A_SITE = {"site_id", "host_id", "deleted_site_id", "deleted_host_id"}
 MAY, SIGN_IN, FORBIDDEN, UNSEEN = "may", "must sign in", "403", "404"
 COOKIE = "mm_sign_in"
 WITH_TRANSACTIONS = (pages, views, local, openid, signing)
@@ -185,7 +185,7 @@ def expected(person: str, who: str, rule: str) -> str:
         return MAY
     if person == "anonymous":
         return SIGN_IN
-    about_a_site = access.IDS & set(re.findall(r"<int:(\w+)>", rule))
+    about_a_site = OF_A_SITE & set(PARAMETER.findall(rule))
     return UNSEEN if about_a_site and person not in WHO["see"] else FORBIDDEN
 
 
