@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import render_template
@@ -10,6 +11,8 @@ from flask_wtf import FlaskForm
 
 from mm_frontend.admin.blueprint import blueprint
 from mm_frontend.guards import may
+from mm_frontend.operators.forms import ConfirmForm
+from mm_frontend.operators.pages import Change, carried_out, saved
 from mm_lib.services.access import ADMINISTER
 
 
@@ -32,3 +35,33 @@ def form_page(
     """A page that is one form, with whatever its template shows besides."""
     page = render_template(template, form=form, title=title, back=back, intro=intro, submit=submit, **shown)
     return page, 422 if form.errors else 200
+
+
+def confirmation(
+    question: str,
+    button: str,
+    back: tuple[str, str],
+    change: Change,
+    *,
+    done: str,
+    follows: Sequence[str] = (),
+    danger: bool = True,
+    values: Mapping[str, str] | None = None,
+) -> ResponseReturnValue:
+    """Ask before something is done that is more than a click away from being undone; say what follows from it.
+
+    `values` come back with the answer: what was asked may have changed meanwhile.
+    """
+    form = ConfirmForm()
+    if carried_out(form, change):
+        return saved(done, back[0])
+    return form_page(
+        form,
+        question,
+        back,
+        template="admin/confirm.html",
+        submit=button,
+        follows=follows,
+        danger=danger,
+        values=values,
+    )

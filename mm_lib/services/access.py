@@ -76,10 +76,10 @@ _BELOW_HOST: Mapping[str, type[Base]] = {
     "acl_id": HostAclAddress,
     "maintenance_id": Maintenance,
 }
+IDS = frozenset({"site_id", "host_id", "url_id", "deleted_site_id", "deleted_host_id", *_BELOW_SITE, *_BELOW_HOST})
 # What only administrators and auditors ask for: the services look for it.
-_BEYOND_SITES = ("waiting_id", "banner_id", "user_id", "identity_id", "override_id", "delivery_id", "job_id", "run_id")
-IDS = frozenset(
-    {"site_id", "host_id", "url_id", "deleted_site_id", "deleted_host_id", *_BELOW_SITE, *_BELOW_HOST, *_BEYOND_SITES}
+_BEYOND_SITES = frozenset(
+    {"waiting_id", "banner_id", "user_id", "identity_id", "override_id", "delivery_id", "job_id", "run_id"}
 )
 
 
@@ -100,7 +100,7 @@ class Reached:
 
 def reach(session: Session, ids: Mapping[str, Any]) -> Reached:
     """What ids name, each below its parents. Raises NotFound when one is not there."""
-    if any(id_ > LARGEST_ID for name, id_ in ids.items() if name in IDS):
+    if any(id_ > LARGEST_ID for name, id_ in ids.items() if name in IDS | _BEYOND_SITES):
         raise _nothing("page")
     host = _find_host(session, ids)
     site = host.site if host else _find_site(session, ids)

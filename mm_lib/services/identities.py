@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from mm_lib.model.accounts import GroupMember, Identity, Role, User
 from mm_lib.model.sites import SiteMember
 from mm_lib.services import accounts, sign_ins
-from mm_lib.services.errors import InvalidValue, NotAllowed
+from mm_lib.services.errors import InvalidValue, NotAllowed, NotFound
 from mm_lib.services.membership import stronger
 
 MAX_TEXT = 255  # characters kept of what a source says
@@ -136,12 +136,39 @@ def link(session: Session, name: str, into: str) -> int:
     if other.id == user.id:
         raise InvalidValue("into", "is the same user")
     for identity in list(other.identities):
+        identity.came_from_id = identity.came_from_id or other.id
         identity.user = user
     _move_memberships(session, other, user)
     sign_ins.end_all(session, other.id)
     other.active = False
     session.flush()
     return len(user.identities)
+
+
+def find_identity(session: Session, identity_id: int) -> Identity:
+    """Raises NotFound."""
+    identity = session.get(Identity, identity_id)
+    if identity is None:
+        raise NotFound("There is no such sign-in source of a user.")
+    return identity
+
+
+def tell_apart(session: Session, identity: Identity) -> User:
+    """It was another person after all: the source opens the account again that it came from, or a new one.
+
+    Sites and groups stay where they are. Raises NotAllowed when the account would be left without a way in.
+    """
+    user = identity.user
+    if len(user.identities) == 1 and user.password_hash is None:
+        raise NotAllowed(f"{user.name} signs in by nothing else. There is nobody to tell apart.")
+    former = session.get(User, identity.came_from_id) if identity.came_from_id else None
+    if former is None or former.id == user.id:
+        former = accounts.create_user(session, free_name(session, user.name), None)
+    former.active = True
+    identity.user, identity.came_from_id = former, None
+    sign_ins.end_of_identity(session, identity.id)
+    session.flush()
+    return former
 
 
 def _move_memberships(session: Session, other: User, user: User) -> None:

@@ -164,6 +164,11 @@ def end_all(session: Session, user_id: int) -> int:
     return _delete(session, LoginSession.user_id == user_id)
 
 
+def end_of_identity(session: Session, identity_id: int) -> int:
+    """End all sign-ins that were made by one source; how many there were."""
+    return _delete(session, LoginSession.identity_id == identity_id)
+
+
 def forget(session: Session, token: str) -> None:
     """The cookie with this token is replaced: what it opened is over."""
     _delete(session, LoginSession.token_hash == token_hash(token))
