@@ -24,7 +24,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
 
-from mm_frontend.api import idempotency
+from mm_frontend.api import idempotency, packed
 from mm_frontend.api.blueprint import PREFIX, blueprint
 from mm_frontend.api.calling import Who, identify, permit
 from mm_frontend.api.problems import Problem
@@ -166,7 +166,7 @@ def _read_body(row: Operation, kind: type[BaseModel]) -> BaseModel:
         request.max_content_length = row.max_body
     if request.mimetype not in JSON_KINDS:
         raise Problem("media-type")
-    return kind.model_validate_json(request.get_data())
+    return kind.model_validate_json(request.get_data() if row.max_body is None else packed.read())
 
 
 def _respond(row: Operation, result: BaseModel | None) -> Response:

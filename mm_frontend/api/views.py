@@ -6,10 +6,33 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from mm_frontend import errors
-from mm_frontend.api import details, documents, hosts, problems, sites
+from mm_frontend.api import (
+    checkin,
+    content,
+    crawls,
+    details,
+    documents,
+    hosts,
+    legacy,
+    me,
+    mirrors,
+    problems,
+    sites,
+)
 from mm_frontend.api.blueprint import blueprint, old
 
-MODULES = (documents, sites, hosts, details)  # importing them fills the table
+MODULES = (
+    documents,
+    me,
+    sites,
+    hosts,
+    details,
+    crawls,
+    content,
+    mirrors,
+    checkin,
+    legacy,
+)  # importing them fills the table
 
 blueprint.register_error_handler(Exception, problems.handle)
 

@@ -7,23 +7,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, request
 
 from mm_frontend import errors
 from mm_frontend.checkin import xmlrpc
 from mm_frontend.checkin.blueprint import blueprint
 from mm_frontend.db import session
 from mm_frontend.guards import limiter
+from mm_frontend.site_opening import limit_failures, note_failure, open_site
 from mm_lib.database import transaction
 from mm_lib.rules import checkin as rules
-from mm_lib.services import audit, checkin
+from mm_lib.services import checkin
 from mm_lib.services.errors import ServiceError
 
 log = logging.getLogger(__name__)
 
-# A network may have many mirrors; guessing a password is another matter, and each try costs us a hash.
-CALLS_PER_ADDRESS = "120 per 5 minutes; 600 per hour"
-FAILURES_PER_ADDRESS = "20 per 5 minutes; 100 per hour"
+CALLS_PER_ADDRESS = "120 per 5 minutes; 600 per hour"  # a network may have many mirrors
 SUCCESS, FAILURE = "checked in successful", "error checking in"
 
 _NOT_UNDERSTOOD = "This call could not be understood."
@@ -32,10 +31,6 @@ _TEXTS = {
     429: "Too many calls from this network. Try again later.",
     503: "The check-in is not possible right now. Try again later.",
 }
-
-
-def _failed(_response: Response) -> bool:
-    return bool(g.get("check_in_failed", False))
 
 
 @blueprint.before_request
@@ -47,7 +42,7 @@ def _allow_more() -> None:
 @blueprint.post("/xmlrpc/")
 @blueprint.post("/xmlrpc", strict_slashes=False)
 @limiter.limit(CALLS_PER_ADDRESS)
-@limiter.limit(FAILURES_PER_ADDRESS, deduct_when=_failed)
+@limit_failures
 def call() -> Response:
     """Check a mirror in."""
     try:
@@ -73,8 +68,7 @@ def _check_in(argument: Any) -> Response:
     now = datetime.now(UTC)
     try:
         with transaction(session()) as database:
-            site = checkin.open_site(database, report.site, report.password, now)
-            audit.sign(database, audit.Actor(f"{checkin.BY} of {site.name}", None, request.remote_addr or ""))
+            site = open_site(database, report.site, report.password, now)
             done = checkin.check_in(database, site, report, now)
     except ServiceError as refusal:
         log.info("check-in of %r refused: %s", report.host, refusal)
@@ -87,12 +81,12 @@ def _check_in(argument: Any) -> Response:
 
 
 def _refused(text: str) -> Response:
-    g.check_in_failed = True
+    note_failure()
     return xmlrpc.answer(text + FAILURE)
 
 
 def _fault(text: str, code: int = xmlrpc.FAILED) -> Response:
-    g.check_in_failed = True
+    note_failure()
     return xmlrpc.fault(text, code)
 
 

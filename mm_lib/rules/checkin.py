@@ -76,12 +76,17 @@ def gunzip(packed: bytes) -> bytes:
     return payload
 
 
-def read_json(payload: bytes) -> Any:
-    """Its values. Raises Unreadable when it is no JSON or would take too much memory, Refused for too many paths."""
+def refuse_size(payload: bytes) -> None:
+    """Raises Unreadable for JSON that would take too much memory, Refused for one with too many directories."""
     if len(payload) > MAX_TEXT or payload.count(b",") > MAX_VALUES:
         raise Unreadable("too long")
     if payload.count(b"{") + payload.count(b"[") > MAX_PATHS + 100:
         raise Refused(f"The check-in has more than {MAX_PATHS} directories.")
+
+
+def read_json(payload: bytes) -> Any:
+    """Its values. Raises Unreadable when it is no JSON or would take too much memory, Refused for too many paths."""
+    refuse_size(payload)
     try:
         return json.loads(payload)
     except (ValueError, RecursionError):

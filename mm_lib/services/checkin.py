@@ -71,10 +71,15 @@ class CheckedIn:
 
 def open_site(session: Session, name: str, password: str, now: datetime) -> Site:
     """The site that name and password belong to. Raises WrongPassword."""
-    site = session.scalar(select(Site).where(Site.name == name)) if name else None
+    site = find_site(session, name)
     if not site_passwords.matches(session, site, password, now) or site is None:
         raise WrongPassword
     return site
+
+
+def find_site(session: Session, name: str) -> Site | None:
+    """The site of exactly this name, if there is one."""
+    return session.scalar(select(Site).where(Site.name == name)) if name else None
 
 
 def check_in(session: Session, site: Site, report: Report, now: datetime) -> CheckedIn:

@@ -320,9 +320,10 @@ def test_failures_are_limited_and_success_is_not(app: Flask) -> None:
         guards.limiter.reset()
         texts = [reply(app.test_client(), config()) for _ in range(25)]
         assert set(texts) == {OK}
-        wrong = [reply(app.test_client(), other("site", password="wrong")) for _ in range(22)]
-        assert wrong.count(WRONG) == 20
-        assert wrong[-1] == "Too many calls from this network. Try again later."
+        for attempt, text in ((encoded(other("site", password="wrong")), WRONG), ("no base64", UNREADABLE)):
+            guards.limiter.reset()
+            wrong = [called(app.test_client(), attempt) for _ in range(22)]
+            assert wrong == [text] * 20 + ["Too many calls from this network. Try again later."] * 2
     finally:
         guards.limiter.reset()
         guards.limiter.enabled = False
