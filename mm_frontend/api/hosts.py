@@ -24,7 +24,7 @@ from mm_frontend.api.models import (
     host_repository,
 )
 from mm_frontend.api.operation import operation
-from mm_frontend.api.paging import Page, PageQuery, page, wanted
+from mm_frontend.api.paging import Page, PageQuery, page, some, wanted
 from mm_frontend.api.sites import READ, WRITE, NamedQuery, the_site, unlimited, visible
 from mm_frontend.db import session
 from mm_frontend.guards import reached
@@ -179,9 +179,7 @@ def delete_host() -> None:
 def list_host_repositories(query: PageQuery) -> Page[HostRepository]:
     """As they were when the host was last asked."""
     rows = list(enumerate(overview.repositories(session(), the_host())))
-    begin = wanted(query)
-    after = [row for row in rows if begin.after is None or row[0] > begin.after][: begin.limit]
-    return page(after, query, lambda row: host_repository(row[1]), lambda row: row[0])
+    return some(rows, query, lambda row: host_repository(row[1]), lambda row: row[0])
 
 
 @operation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, select
@@ -14,7 +14,7 @@ from mm_lib.model.content import Arch, Category, FileDetail, Product, Repository
 from mm_lib.model.hosts import Host, HostCategory
 from mm_lib.model.sites import Site, SiteMember
 from mm_lib.model.state import CrawlResult, CrawlRun, RepositoryMirrorState
-from mm_lib.model.statistics import PropagationStatistic
+from mm_lib.model.statistics import AccessDimension, AccessStatistic, PropagationStatistic, StatisticLevel
 from mm_lib.services.errors import NotFound
 from mm_lib.services.slices import Slice
 
@@ -144,6 +144,29 @@ def propagation(session: Session, repository_id: int, since: datetime) -> Sequen
         PropagationStatistic.repository_id == repository_id, PropagationStatistic.at >= since
     )
     return session.scalars(query.order_by(PropagationStatistic.at)).all()
+
+
+def figures(
+    session: Session, dimension: AccessDimension, level: StatisticLevel, start: date
+) -> Sequence[AccessStatistic]:
+    """Requests of one period, the most first."""
+    query = select(AccessStatistic).where(
+        AccessStatistic.level == level, AccessStatistic.dimension == dimension, AccessStatistic.start == start
+    )
+    return session.scalars(query.order_by(AccessStatistic.requests.desc(), AccessStatistic.name)).all()
+
+
+def host_figures(session: Session, host: Host, level: StatisticLevel, since: date) -> Sequence[AccessStatistic]:
+    """How often a host was handed out in each period. Logs know hosts by name: of one that two sites have, nothing."""
+    if len(session.scalars(select(Host.id).where(Host.name == host.name).limit(2)).all()) > 1:
+        return []
+    query = select(AccessStatistic).where(
+        AccessStatistic.level == level,
+        AccessStatistic.dimension == AccessDimension.HOST,
+        AccessStatistic.name == host.name,
+        AccessStatistic.start >= since,
+    )
+    return session.scalars(query.order_by(AccessStatistic.start)).all()
 
 
 # -- crawls
