@@ -1349,6 +1349,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("host_category_id", "repository_id", name=op.f("pk_repository_mirror_state")),
+        postgresql_with={"fillfactor": 50},
     )
     with op.batch_alter_table("repository_mirror_state", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_repository_mirror_state_file_detail_id"), ["file_detail_id"], unique=False)
