@@ -69,6 +69,11 @@ FRONTEND = [
 ]
 PROTOBUF = ["protobuf>=6.31,<8"]  # the mirrorlist cache in MirrorManager's own format; our generated code is of 6.31
 GEODATA = ["mmdb-writer>=0.2.5,<0.3", "netaddr>=1.3,<2"]  # mm-admin geodata update: text ranges to MMDB
+STATISTICS = [
+    "datasketches>=5.2,<6",  # HyperLogLog: clients are counted without being kept, and counts can be merged
+    "numpy>=2.1,<3",  # what it works on, and counting by columns
+    "backports.zstd>=1.2,<2; python_version < '3.14'",  # logs compressed with zstd, as Python 3.14 reads them itself
+]
 AMQP = ["pika>=1.3,<2"]  # events for a message broker
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
 OIDC = ["authlib>=1.9,<2", "requests>=2.32,<3"]  # sign-in by OpenID Connect, and what it speaks HTTP with
@@ -134,6 +139,7 @@ setup(
     package_data={
         "mm_lib": ["py.typed"],
         "mm_lib.data": ["*.csv", "*.md", "rules/*.toml"],
+        "mm_lib.publish": ["*.proto", "*.pyi"],
         MIGRATIONS: ["script.py.mako"],
         "mm_redirector": ["py.typed", "explain.html"],
         "mm_crawler": ["py.typed"],
@@ -142,19 +148,22 @@ setup(
     },
     install_requires=BASE,
     extras_require={
-        "admin": [*DATABASE, *GEODATA, *DOWNLOADS, *PROTOBUF],
+        "admin": [*DATABASE, *GEODATA, *DOWNLOADS, *PROTOBUF, *STATISTICS],
         "protobuf": PROTOBUF,
         "redirector": REDIRECTOR,
         "crawler": CRAWLER,
         "frontend": FRONTEND,
         "geodata": GEODATA,
         "signing": SIGNING,
+        "statistics": [*DATABASE, *STATISTICS],
         "amqp": AMQP,
         "ldap": LDAP,
         "oidc": OIDC,
         "redis": REDIS,
         "demo": DEMO,
-        "test": sorted({*AMQP, *DEMO, *GEODATA, *DOWNLOADS, *LDAP, *OIDC, *PROTOBUF, *REDIS, *SIGNING, *TEST}),
+        "test": sorted(
+            {*AMQP, *DEMO, *STATISTICS, *GEODATA, *DOWNLOADS, *LDAP, *OIDC, *PROTOBUF, *REDIS, *SIGNING, *TEST}
+        ),
     },
     entry_points={
         "console_scripts": [

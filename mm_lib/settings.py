@@ -499,6 +499,28 @@ class AmqpSettings(Section):
     key: OptionalPath = Field(None, description="private key of the certificate (PEM)")
 
 
+class StatisticsSettings(Section):
+    """What is counted of the redirector's access log, and for how long figures are kept."""
+
+    embargoed_countries: Annotated[list[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]], BeforeValidator(_words)] = Field(
+        ["CU", "IR", "KP", "SD", "SY"], description="countries whose requests are counted as of unknown country"
+    )
+    minimum_requests: int = Field(
+        10, ge=0, description="countries with fewer requests in a day are counted together as other; 0: none are"
+    )
+    open_days: float = Field(
+        3.0, gt=0, description="a day is closed, and its salt and hashes are deleted, so long after its last new line"
+    )
+    processes: int = Field(2, ge=1, le=64, description="processes that count lines; one per core")
+    keep_days: OptionalDays = Field(1100.0, description="figures of days are kept so many days; none: for ever")
+    keep_weeks: OptionalDays = Field(1100.0, description="days that figures of weeks are kept; none: for ever")
+    keep_months: OptionalDays = Field(3660.0, description="days that figures of months are kept; none: for ever")
+    keep_years: OptionalDays = Field(None, description="days that figures of years are kept; none: for ever")
+    keep_logs: float = Field(
+        100.0, gt=0, description="days that a log is remembered after it was last read; later it would count again"
+    )
+
+
 class Settings(Section):
     """Everything, section by section."""
 
@@ -517,6 +539,7 @@ class Settings(Section):
     outbox: OutboxSettings = OutboxSettings()
     mail: MailSettings = MailSettings()
     amqp: AmqpSettings = AmqpSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
 
     @model_validator(mode="after")
     def _links_lead_here(self) -> Self:

@@ -23,6 +23,7 @@ from mm_lib.cli import (
     releases,
     rules,
     site_password,
+    statistics,
     users,
 )
 from mm_lib.cli.common import Group, Program, config_option
@@ -70,6 +71,7 @@ for command in (
     registry.apply,
     registry.validate,
     cache.cache,
+    statistics.statistics,
 ):
     main.add_command(command)
 mirrors.netblock.add_command(clouds.sync)

@@ -1,0 +1,146 @@
+"""Logs as streams of whole lines: plain, gzip, xz and zstd; files, directories and standard input.
+
+A log is known by its content, not by its name: rotated, compressed or renamed it is the same, and when it has grown
+only what is new counts.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PORTION = 8 << 20  # bytes that are parsed at once
+LONGEST_HEAD = 1 << 16
+
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError)
+
+
+class Digest(Protocol):
+    """What hashlib makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more."""
+
+    def hexdigest(self) -> str:
+        """Of all so far."""
+
+    def copy(self) -> Digest:
+        """To go on from here in two ways."""
+
+
+class Log(NamedTuple):
+    """Something that can be read from its beginning, more than once."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a log was read."""
+
+    length: int
+    digest: Digest  # of all before
+
+
+def logs(paths: Iterable[Path]) -> Iterator[Log]:
+    """The logs that arguments of a command mean: files, all files of directories by name, "-" for standard input."""
+    for path in paths:
+        if path == Path("-"):
+            yield Log("standard input", _spooled(sys.stdin.buffer))
+        elif path.is_dir():
+            yield from (_file(each) for each in sorted(path.iterdir()) if each.is_file() and each.name[0] != ".")
+        else:
+            yield _file(path)
+
+
+def _file(path: Path) -> Log:
+    return Log(str(path), lambda: _plain(path.open("rb")))
+
+
+def _spooled(stream: IO[bytes]) -> Callable[[], IO[bytes]]:
+    """What cannot be read twice goes to a file without a name, that is gone when this process is."""
+    spool = tempfile.TemporaryFile()  # noqa: SIM115
+    shutil.copyfileobj(stream, spool)
+
+    def reopen() -> IO[bytes]:
+        spool.seek(0)
+        return _plain(Path(f"/proc/self/fd/{spool.fileno()}").open("rb"))
+
+    spool.flush()
+    return reopen
+
+
+def _plain(stream: IO[bytes]) -> IO[bytes]:
+    """The text in a file, whatever it was compressed with."""
+    start = stream.read(6)
+    stream.seek(0)
+    for magic, opener in _COMPRESSED.items():
+        if start.startswith(magic):
+            text: IO[bytes] = opener(stream)
+            return text
+    return stream
+
+
+def _gunzip(stream: IO[bytes]) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=stream)
+
+
+_COMPRESSED: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": _gunzip,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+    b"\x28\xb5\x2f\xfd": zstd.ZstdFile,
+}
+
+
+def head(stream: IO[bytes]) -> int | None:
+    """16 bits of the hash of the first line: too few to find out who it was about. None: there is no whole line."""
+    line = stream.readline(LONGEST_HEAD)
+    if not line.endswith(b"\n") and len(line) < LONGEST_HEAD:
+        return None
+    return int.from_bytes(hashlib.sha256(line).digest()[:2])
+
+
+def find(stream: IO[bytes], known: Iterable[tuple[int, str]]) -> Progress:
+    """How far this log was read before, by the lengths and digests of what was read of any."""
+    digest: Digest = hashlib.sha256()
+    found = Progress(0, digest.copy())
+    done = 0
+    for length, expected in sorted(known):
+        while done < length and (data := stream.read(min(PORTION, length - done))):
+            digest.update(data)
+            done += len(data)
+        if done < length:
+            break
+        if digest.hexdigest() == expected:
+            found = Progress(length, digest.copy())
+    return found
+
+
+def portions(stream: IO[bytes], progress: Progress) -> Iterator[bytes]:
+    """Whole lines from here to the end; a last line that is not complete is left for the next time."""
+    rest = b""
+    while data := stream.read(PORTION):
+        data = rest + data if rest else data
+        # A line that is longer than a portion is none of ours: its pieces are counted as malformed.
+        end = data.rfind(b"\n") + 1 or (len(data) if len(data) >= PORTION else 0)
+        rest = data[end:]
+        if end:
+            data = data[:end]
+            progress.digest.update(data)
+            progress.length += end
+            yield data
