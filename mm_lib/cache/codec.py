@@ -208,6 +208,7 @@ _TYPES = {
     "country_continents": dict,
     "netblock_countries": dict,
     "embargoed_countries": list,
+    "carried_over": dict,
 }
 
 

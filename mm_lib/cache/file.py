@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -24,16 +25,17 @@ def previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def publish(path: Path, data: bytes, *, keep_previous: bool = True) -> None:
+def publish(path: Path, data: bytes | Iterable[bytes], *, keep_previous: bool = True) -> None:
     """Replace the file atomically and keep the version before; a reader sees the old or the new one, never a part.
 
-    Raises OSError and leaves what was there when the new file cannot be written whole.
+    What is too large to be held comes in parts. Raises OSError and leaves what was there when the new file cannot be
+    written whole.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
             stream.flush()
             os.fchmod(stream.fileno(), 0o644)  # mkstemp makes it 0600; redirectors run as another user
             os.fsync(stream.fileno())

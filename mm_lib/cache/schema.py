@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SCHEMA_VERSION = 2
 
@@ -111,3 +111,6 @@ class MirrorlistCache:
     country_continents: dict[str, str] = field(default_factory=dict)  # country -> continent, overrides applied
     netblock_countries: dict[str, str] = field(default_factory=dict)  # CIDR -> country, overrides GeoIP
     embargoed_countries: list[str] = field(default_factory=list)
+    # What a file that was converted into a cache held and no answer depends on, kept for the way back; see
+    # mm_lib.publish.protobuf. Redirectors leave it alone.
+    carried_over: dict[str, Any] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from mm_lib.cache import codec, file, signature
 from mm_lib.cache.schema import MirrorlistCache
 from mm_lib.publish import rows
-from mm_lib.publish.build import DEFAULT_WEIGHTS, build
+from mm_lib.publish.build import DEFAULT_WEIGHTS, Built, build
 from mm_lib.services.errors import ServiceError
 from mm_lib.settings import WeightsSettings
 
@@ -92,11 +92,16 @@ def _content(
 
     What it was made from is large, and gone when this returns.
     """
-    found = rows.read(session)
-    addresses = resolve_names(row.text for row in found.netblocks if row.is_name)
-    built = build(found, int(time.time()), time.time_ns() // 1000, lambda name: addresses.get(name, []), weights)
+    built = build_now(session, weights)
     same = current is not None and _holds(built.cache, current)
     return codec.encode(built.cache), contents(built.cache), built.warnings, same
+
+
+def build_now(session: Session, weights: WeightsSettings) -> Built:
+    """The cache of this moment."""
+    found = rows.read(session)
+    addresses = resolve_names(row.text for row in found.netblocks if row.is_name)
+    return build(found, int(time.time()), time.time_ns() // 1000, lambda name: addresses.get(name, []), weights)
 
 
 def _current(path: Path, key: Ed25519PrivateKey | None, max_age_hours: float) -> bytes | None:
@@ -123,6 +128,11 @@ def _refuse_loss(path: Path, new: dict[str, int]) -> None:
         old = contents(codec.decode(file.read(path)))
     except (OSError, codec.CacheError):
         return
+    refuse_loss(old, new)
+
+
+def refuse_loss(old: dict[str, int], new: dict[str, int]) -> None:
+    """Raises CacheShrank when more than half of something is gone."""
     for what in ("hosts", "repositories"):
         if new[what] * 2 < old[what]:
             raise CacheShrank(
