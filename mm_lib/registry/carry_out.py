@@ -24,7 +24,6 @@ from mm_lib.model.hosts import (
     HostAclAddress,
     HostAsn,
     HostCategory,
-    HostCountry,
     Maintenance,
 )
 from mm_lib.model.sites import MemberRole, Site, SiteMember, SiteUpstream
@@ -256,9 +255,7 @@ def _host(work: _Work, step: Step) -> None:
 def _category(work: _Work, step: Step) -> None:
     session = work.session
     if step.action is Action.REMOVE:
-        host = work.host(step)
-        host.categories.remove(work.carried(step, step.key))
-        session.flush()
+        _take_away(session, work.host(step), "categories", work.carried(step, step.key))
         return
     always = bool(step.after.get("always_up_to_date"))
     if step.action is Action.ADD:
@@ -273,21 +270,17 @@ def _url(work: _Work, step: Step) -> None:
     carried = work.carried(step, step.category)
     row = next((url for url in carried.urls if url.url == step.key), None)
     if step.action is Action.REMOVE:
-        if row is None:
-            raise NotFound("it is not there any more")
-        carried.urls.remove(row)
-        work.session.flush()
+        _take_away(work.session, carried, "urls", row)
         return
     private = bool(step.after.get("private"))
-    host_details.save_url(work.session, carried, row, step.key, private=private, local=work.powers.local)
+    host_details.save_url(work.session, carried, row, step.key, private=private, local=work.powers.local, unlimited=True)
 
 
 def _netblock(work: _Work, step: Step) -> None:
     session, host = work.session, work.host(step)
     row = next((known for known in host.netblocks if known.netblock == step.key), None)
     if step.action is Action.REMOVE:
-        host.netblocks.remove(_there(row))
-        session.flush()
+        _take_away(session, host, "netblocks", row)
         return
     name, limits = step.after.get("name", ""), work.powers.limits
     # A name without an address now may have one when clients ask; and a transaction must not wait for DNS.
@@ -301,8 +294,7 @@ def _asn(work: _Work, step: Step) -> None:
         return
     row: HostAsn = _there(next((known for known in host.asns if known.asn == step.key), None))
     if step.action is Action.REMOVE:
-        host.asns.remove(row)
-        session.flush()
+        _take_away(session, host, "asns", row)
         return
     row.kind = AsnKind(step.after.get("kind", row.kind.value))
     host_details.rename_asn(session, row, step.after.get("name", row.name))
@@ -315,9 +307,7 @@ def _country(work: _Work, step: Step) -> None:
         hosts.add_country(session, host, step.key, kind)
         return
     rows = (row for row in host.countries if (row.country, row.kind) == (step.key, kind))
-    row: HostCountry = _there(next(rows, None))
-    host.countries.remove(row)
-    session.flush()
+    _take_away(session, host, "countries", next(rows, None))
 
 
 def _acl(work: _Work, step: Step) -> None:
@@ -358,6 +348,13 @@ def _reserved(work: _Work, step: Step) -> None:
     else:
         same = (DirectoryHost.directory_id == directory.id, DirectoryHost.host_id == host.id)
         session.execute(delete(DirectoryHost).where(*same))
+
+
+def _take_away(session: Session, owner: Base, collection: str, row: Base | None) -> None:
+    """Delete a row of a collection so that it becomes an event, which it does not when it is only left out."""
+    session.delete(_there(row))
+    session.flush()
+    session.expire(owner, [collection])
 
 
 def _there(row: _Row | None) -> _Row:

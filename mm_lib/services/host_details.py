@@ -28,7 +28,7 @@ from mm_lib.model.sites import Site
 from mm_lib.model.state import HostCategoryState
 from mm_lib.rules.netblocks import Netblock, parse_netblock
 from mm_lib.rules.urls import is_local
-from mm_lib.services import hosts
+from mm_lib.services import deletion, hosts
 from mm_lib.services.content import clean_text
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed
 from mm_lib.services.hosts import HostFields
@@ -75,8 +75,9 @@ def set_own_asn(session: Session, host: Host, number: int | None) -> None:
     if [row.asn for row in own] == ([number] if number else []):
         return
     for row in own:
-        host.asns.remove(row)
+        session.delete(row)  # not only taken out of the collection: that would leave no event
     session.flush()
+    session.expire(host, ["asns"])
     if number:
         hosts.add_asn(session, host, number, AsnKind.OWN)
 
@@ -233,12 +234,16 @@ def save_url(
     *,
     private: bool | None,
     local: bool = False,
+    unlimited: bool = False,
 ) -> HostCategoryUrl:
-    """Add a URL to a category, or change one. `private` None: as it is. Raises InvalidValue, AlreadyExists.
+    """Add a URL to a category, or change one. `private` None: as it is.
 
     Without `local` it must not name a machine of our own network: the crawler asks whatever stands here.
+    Raises InvalidValue, AlreadyExists, NotAllowed where an administrator switched the host off.
     """
-    address = hosts.free_url(session, text, row)
+    address = hosts.free_url(session, text, row, asked_by_site=None if unlimited else carried.host.site_id)
+    if row is not None and address != row.url:
+        _keep(carried.host, unlimited)
     if not local and is_local(address) and (row is None or address != row.url):
         raise InvalidValue(
             "url", f"{address} is not on the Internet; give the address that clients use, or {PERMITTED}"
@@ -255,10 +260,18 @@ def save_url(
     return row
 
 
-def remove(session: Session, row: Base) -> None:
-    """Take something away from its host, for good."""
+def remove(session: Session, row: Base, *, unlimited: bool = True) -> None:
+    """Take something away from its host, for good. Raises NotAllowed where an administrator switched that off."""
+    if isinstance(row, HostCategory | HostCategoryUrl):
+        _keep(row.host if isinstance(row, HostCategory) else row.host_category.host, unlimited)
     session.delete(row)
     session.flush()
+
+
+def _keep(host: Host, unlimited: bool) -> None:
+    """A URL that an administrator switched off with its host is not for its owner to give to another host."""
+    for thing in (host, host.site):
+        deletion.refuse_switched_off(thing, unlimited)
 
 
 def switch(session: Session, thing: Host | Site, *, on: bool, reason: str, by: str, unlimited: bool) -> None:
