@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from pyroaring import BitMap
 
@@ -62,6 +63,8 @@ class Asking:
         findings: Findings,
         rules: Rules,
         full_index: Callable[[], Index],
+        *,
+        quiet: dict[str, str],
     ) -> None:
         self.base_url = ""  # of the first of its URLs that leads anywhere
         self.addresses: dict[str, AddressReport] = {}
@@ -73,6 +76,7 @@ class Asking:
         self._rules = rules
         self._notes = findings.notes
         self._full_index = full_index
+        self._quiet = quiet  # servers of this mirror that want a pause, for all of its categories -> what they said
         self._proven: dict[int, list[FileVerdict]] = {}  # important files that were read, of directories still open
         self._yes_to_all: dict[str, bool] = {}  # URLs that say yes to what cannot be there
         self._behind_links = BitMap()  # directories that no listing of the whole tree shows
@@ -97,12 +101,17 @@ class Asking:
 
     async def _reach(self, url: str) -> bool:
         """Whether it leads anywhere; asked once."""
+        if url not in self._bases and (said := self._quiet.get(_server(url))):
+            self._bases[url] = Base.REFUSED
+            self._turned_away.append(said)
+            self._notes.note("failed", url=url, reason=said)
         if url not in self._bases:
             topdir = plan.file_url(url, "")
             self._notes.note("asked", method="HEAD", url=topdir)
             reached = await self._fetcher.reach(topdir)
             self._findings.note_redirect(topdir, reached.answer)
             self._bases[url] = compare.judge_base(reached.answer)
+            self._heed(topdir, reached.answer)
             said = compare.found(reached.answer, topdir)
             self._notes.note("answered", url=topdir, found=said)
             problem = "" if self._bases[url] is Base.REACHED else f"{topdir}: {said}"
@@ -222,9 +231,17 @@ class Asking:
         self._notes.note("asked", method=method, url=url)
         answer = await value(request)
         self._findings.note_redirect(url, answer)
-        if isinstance(answer, Answer) and answer.wants_no_more:
-            self._findings.stop(f"it asked for a pause of {answer.retry_after:.0f} s ({answer.status} for {url})")
+        if wish := self._heed(url, answer):
+            self._findings.stop(wish)
         return answer
+
+    def _heed(self, url: str, answer: Answer | FetchError) -> str:
+        """Whether the server wants a longer pause than we make: then no other category asks it either."""
+        if not isinstance(answer, Answer) or not answer.wants_no_more:
+            return ""
+        wish = f"it asked for a pause of {answer.retry_after:.0f} s ({answer.status} for {url})"
+        self._quiet[_server(url)] = wish
+        return wish
 
     async def _says_yes_to_all(self, base: str, answer: Answer) -> bool:
         """Whether a yes without a length is worth nothing: the same comes for a name that nobody has."""
@@ -405,3 +422,7 @@ class Asking:
             return await asyncio.to_thread(autoindex.parse, answer.body, where)
         except NoIndex:
             return 0
+
+
+def _server(url: str) -> str:
+    return urlsplit(url).netloc.lower()

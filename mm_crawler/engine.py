@@ -135,8 +135,9 @@ async def crawl_host(task: HostTask, fetcher: Fetcher, limits: Limits, run: Run)
     """Ask one mirror for its categories, one after the other."""
     started, start = datetime.now(UTC), monotonic()
     host_ends = start + limits.host_timeout
+    quiet: dict[str, str] = {}
     categories = tuple(
-        [await _Category(each, fetcher, limits, run).crawl(host_ends, run.ends) for each in task.categories]
+        [await _Category(each, fetcher, limits, run, quiet).crawl(host_ends, run.ends) for each in task.categories]
     )
     return HostReport(task.host_id, task.name, task.site, started, monotonic() - start, categories)
 
@@ -144,14 +145,14 @@ async def crawl_host(task: HostTask, fetcher: Fetcher, limits: Limits, run: Run)
 class _Category:
     """Asks one mirror for one category, until done or out of time."""
 
-    def __init__(self, task: CategoryTask, fetcher: Fetcher, limits: Limits, run: Run) -> None:
+    def __init__(self, task: CategoryTask, fetcher: Fetcher, limits: Limits, run: Run, quiet: dict[str, str]) -> None:
         self._task = task
         self._fetcher = fetcher
         own = task.plan.category.max_stale_days
         clock = Clock(int(time()), limits.max_stale_seconds if own is None else int(own * 86400))
         rules = Rules(limits.connections_per_host, limits.max_metadata_bytes, clock)
         self._findings = Findings(task, run.notes)
-        self._asking = Asking(task, fetcher, self._findings, rules, partial(run.indexes.of, task.plan))
+        self._asking = Asking(task, fetcher, self._findings, rules, partial(run.indexes.of, task.plan), quiet=quiet)
 
     async def crawl(self, host_ends: float, run_ends: float) -> CategoryReport:
         """Ask until done or out of time."""

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -212,6 +213,18 @@ def test_misbehaving_mirrors_end_in_a_report_and_delay_no_other(tree: MasterCate
     }
     assert reports["good"].seconds < 0.8  # less than a single time-out of the others
     assert all(only(report).reason for name, report in reports.items() if name != "good")
+
+
+def test_a_server_that_wants_a_long_pause_is_not_asked_for_the_next_category(tree: MasterCategory) -> None:
+    """The pause that it asks for is longer than a crawl makes."""
+    with HostileServer(hostile.always("429 Too Many Requests", "Retry-After: 86400")) as server:
+        (task,) = tasks_for({"mirror": server.url}, tree)
+        (first,) = task.categories
+        report = run([replace(task, categories=(first, first._replace(host_category_id=99)))])["mirror"]
+        assert len(server.asked) == 1
+    assert [each.outcome for each in report.categories] == [Outcome.UNANSWERED, Outcome.UNANSWERED]
+    assert all("pause of 86400 s" in each.reason or "429" in each.reason for each in report.categories)
+    assert report.categories[1].requests == 0
 
 
 def test_an_endless_repomd_is_stale_and_does_not_hide_the_rest(tree: MasterCategory) -> None:
