@@ -13,7 +13,7 @@ from mm_lib.model.geography import CountryContinent
 from mm_lib.services.errors import InvalidValue
 
 # What people type for a code that they know only from a domain or a language.
-_COMMON_MISTAKES = {"UK": "GB", "EN": "GB", "EL": "GR", "JA": "JP", "KO": "KR", "CS": "CZ", "DA": "DK", "SW": "SE"}
+COMMON_MISTAKES = {"UK": "GB", "EN": "GB", "EL": "GR", "JA": "JP", "KO": "KR", "CS": "CZ", "DA": "DK", "SW": "SE"}
 
 
 @cache
@@ -28,7 +28,7 @@ def country_code(field: str, text: str) -> str:
     code = text.strip().upper()
     if code in continents():
         return code
-    meant = _COMMON_MISTAKES.get(code)
+    meant = COMMON_MISTAKES.get(code)
     raise InvalidValue(
         field,
         f"{text!r} is not a country code (ISO 3166-1, two letters)" + (f"; did you mean {meant}?" if meant else ""),

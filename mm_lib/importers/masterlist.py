@@ -1,0 +1,74 @@
+"""Debian's Mirrors.masterlist: paragraphs of fields (deb822), one per mirror."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from debian.deb822 import Deb822
+
+from mm_lib.importers.drafts import DraftUrl, Found, MirrorDraft, refused
+
+_URL_FIELD = re.compile(r"(?P<part>.+)-(?P<scheme>https?|ftps?|rsync)", re.IGNORECASE)
+_SPONSOR_URL = re.compile(r"\s*<?\b(https?://\S+?)>?\s*$")
+_MAIL = re.compile(r"<\s*([^<>\s]+@[^<>\s]+)\s*>")
+_TAKEN = {"site", "country", "location", "sponsor", "maintainer", "comment"}
+_FIELD = re.compile(r"[!-,.-9;-~][!-9;-~]*\s*:")  # as Policy 5.1 has it
+
+
+def parse(text: str, file: str) -> Found:
+    """A draft for each paragraph."""
+    for line, paragraph in _paragraphs(text):
+        where = f"{file}:{line}"
+        lines = []
+        for offset, one in enumerate(paragraph):
+            if one.startswith((" ", "\t")) or _FIELD.match(one):
+                lines.append(one)
+            elif not one.startswith("#"):
+                yield refused("field", f"{file}:{line + offset}", one[:80], "is neither a field nor part of one")
+        fields = {key: " ".join(value.split()) for key, value in Deb822(lines).items()}
+        if fields:
+            yield from _mirror({key.lower(): value for key, value in fields.items()}, where)
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Lines between empty ones, with the number of the first."""
+    start, lines = 1, []
+    for number, line in enumerate([*text.split("\n"), ""], 1):
+        if line.strip():
+            lines.append(line.rstrip())
+            continue
+        if lines:
+            yield start, lines
+        start, lines = number + 1, []
+
+
+def _mirror(fields: dict[str, str], where: str) -> Found:
+    site = fields.get("site", "").strip("/")
+    urls = []
+    for name, value in fields.items():
+        if found := _URL_FIELD.fullmatch(name):
+            address = value if "://" in value else f"{found['scheme']}://{site}/{value.lstrip('/')}"
+            urls.append(DraftUrl(address if site or "://" in value else "", found["part"]))
+        elif name not in _TAKEN and value:
+            yield refused("field", where, site, f"the field {name} has no place in the registry")
+    sponsor, url = _sponsor(fields.get("sponsor", ""))
+    mail = _MAIL.search(fields.get("maintainer", ""))
+    notes = [f"Location: {fields['location']}" if fields.get("location") else "", fields.get("comment", "")]
+    yield MirrorDraft(
+        where,
+        tuple(urls),
+        host=site,
+        site=sponsor,
+        site_url=url,
+        country=fields.get("country", ""),
+        email=mail[1] if mail else "",
+        comment="\n".join(filter(None, notes)),
+    )
+
+
+def _sponsor(text: str) -> tuple[str, str]:
+    """Name and URL."""
+    if found := _SPONSOR_URL.search(text):
+        return text[: found.start()].strip(), found[1]
+    return text.strip(), ""
