@@ -9,13 +9,14 @@ from flask import current_app, g, request
 
 from mm_frontend.api.problems import Problem
 from mm_frontend.db import session
-from mm_frontend.guards import viewer
+from mm_frontend.guards import UNSEEN, viewer
 from mm_frontend.security import csrf
 from mm_lib.database import transaction
 from mm_lib.model.accounts import Role
 from mm_lib.model.sites import Site
 from mm_lib.services import access, audit, tokens
-from mm_lib.services.access import EVERYBODY, SIGNED_IN, Standing
+from mm_lib.services.access import EVERYBODY, Reached, Standing
+from mm_lib.services.errors import NotFound
 from mm_lib.services.tokens import Bearer, Scope
 
 Who = frozenset[Standing]
@@ -99,10 +100,22 @@ def permit(who: Who, scope: Scope | None, *, person: bool = False) -> None:
         raise Problem("scope", f"This takes the scope {scope.value}.", scope=scope.value)
     if person and (found is None or found.user_id is None):
         raise Problem("person-needed")
-    g.reached = access.reach(session(), request.view_args or {})
+    g.reached = _reach(found)
     g.standings = _standings(found, g.reached.site)
+    if g.reached.site is not None and not access.SEE & g.standings:
+        raise Problem("not-found", UNSEEN)
     if not who & g.standings:
         raise Problem("not-allowed", _why_not(who))
+
+
+def _reach(found: Caller | None) -> Reached:
+    """What is meant. Strangers are told the same of what is not there and of what others have. Raises NotFound."""
+    try:
+        return access.reach(session(), request.view_args or {})
+    except NotFound:
+        if found is not None and found.role is not Role.USER:
+            raise
+        raise Problem("not-found", UNSEEN) from None
 
 
 def _standings(found: Caller | None, site: Site | None) -> frozenset[Standing]:
@@ -120,6 +133,3 @@ def _why_not(who: Who) -> str:
     if who == access.AUDIT:
         return "Only administrators and auditors may see this; with a token, one that has the scope admin:read."
     return "You may not do this with this site. Members see it; only some may change it."
-
-
-__all__ = ["EVERYBODY", "SIGNED_IN", "Caller", "caller", "identify", "me", "now", "permit", "the_caller"]
