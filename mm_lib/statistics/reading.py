@@ -14,7 +14,9 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -46,7 +48,7 @@ class Log(NamedTuple):
     """Something that can be read from its beginning, more than once."""
 
     name: str
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 @dataclass(slots=True)
@@ -58,50 +60,40 @@ class Progress:
 
 
 def logs(paths: Iterable[Path]) -> Iterator[Log]:
-    """The logs that arguments of a command mean: files, all files of directories by name, "-" for standard input."""
+    """The logs that arguments of a command mean: files, all files of directories by name, "-" for standard input.
+
+    Each is to be read before the next is asked for.
+    """
     for path in paths:
         if path == Path("-"):
-            yield Log("standard input", _spooled(sys.stdin.buffer))
+            # What cannot be read twice goes to a file without a name, that is gone when this process is.
+            with tempfile.TemporaryFile() as spool:
+                shutil.copyfileobj(sys.stdin.buffer, spool)
+                spool.flush()
+                yield Log("standard input", partial(_opened, Path(f"/proc/self/fd/{spool.fileno()}")))
         elif path.is_dir():
-            yield from (_file(each) for each in sorted(path.iterdir()) if each.is_file() and each.name[0] != ".")
+            files = [each for each in sorted(path.iterdir()) if each.is_file() and each.name[0] != "."]
+            yield from (Log(str(each), partial(_opened, each)) for each in files)
         else:
-            yield _file(path)
+            yield Log(str(path), partial(_opened, path))
 
 
-def _file(path: Path) -> Log:
-    return Log(str(path), lambda: _plain(path.open("rb")))
-
-
-def _spooled(stream: IO[bytes]) -> Callable[[], IO[bytes]]:
-    """What cannot be read twice goes to a file without a name, that is gone when this process is."""
-    spool = tempfile.TemporaryFile()  # noqa: SIM115
-    shutil.copyfileobj(stream, spool)
-
-    def reopen() -> IO[bytes]:
-        spool.seek(0)
-        return _plain(Path(f"/proc/self/fd/{spool.fileno()}").open("rb"))
-
-    spool.flush()
-    return reopen
-
-
-def _plain(stream: IO[bytes]) -> IO[bytes]:
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The text in a file, whatever it was compressed with."""
-    start = stream.read(6)
-    stream.seek(0)
-    for magic, opener in _COMPRESSED.items():
-        if start.startswith(magic):
-            text: IO[bytes] = opener(stream)
-            return text
-    return stream
-
-
-def _gunzip(stream: IO[bytes]) -> gzip.GzipFile:
-    return gzip.GzipFile(fileobj=stream)
+    with path.open("rb") as stream:
+        start = stream.read(6)
+        stream.seek(0)
+        for magic, opener in _COMPRESSED.items():
+            if start.startswith(magic):
+                with opener(stream) as text:
+                    yield text
+                return
+        yield stream
 
 
 _COMPRESSED: dict[bytes, Callable[[IO[bytes]], Any]] = {
-    b"\x1f\x8b": _gunzip,
+    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
     b"\xfd7zXZ\0": lzma.LZMAFile,
     b"\x28\xb5\x2f\xfd": zstd.ZstdFile,
 }

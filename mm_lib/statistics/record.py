@@ -50,7 +50,7 @@ EMPTY = merged([])
 
 def known_salts(session: Session) -> dict[date, bytes]:
     """Those of the days that are open."""
-    return dict(session.execute(select(AccessDay.day, AccessDay.salt)).tuples().all())
+    return dict(session.execute(select(AccessDay.day, AccessDay.salt)).all())
 
 
 def add(session: Session, figures: Mapping[Key, Figure], salts: Mapping[date, bytes], now: datetime) -> None:

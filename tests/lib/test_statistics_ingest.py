@@ -1,0 +1,330 @@
+"""Access logs become figures: counted once, by the slow and obvious count, without keeping an address."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, delete, select
+from sqlalchemy.orm import Session
+
+from mm_lib.cli.main import main
+from mm_lib.database import make_engine, make_sessions, transaction
+from mm_lib.model.statistics import AccessDay, AccessLogRead, AccessStatistic, AccessTally, StatisticLevel
+from mm_lib.settings import DatabaseSettings, StatisticsSettings
+from mm_lib.statistics import reading
+from mm_lib.statistics.periods import pieces
+from mm_lib.statistics.record import expire, publish
+from mm_redirector import access_log
+from mm_redirector.access_log import Entry
+from tests.lib.statistics_logs import Asking, asking, json_lines, json_record, slow_count
+
+MINIMUM = 5
+Figures = dict[tuple[str, str, str], Counter[str]]
+
+CASE_56 = """\
+IP: 192.0.2.1; DATE: 2024-01-31; COUNTRY: US; REPO: fedora-41; ARCH: x86_64
+IP: 192.0.2.2; DATE: 2024-01-31; COUNTRY: N/A; REPO: epel-9; ARCH: x86_64
+IP: 192.0.2.3; DATE: 2024-01-31; COUNTRY: IR; REPO: epel-9; ARCH: aarch64
+IP: 192.0.2.4; DATE: 2024-01-30; COUNTRY: US; REPO: fedora-41; ARCH: x86_64
+garbage
+
+"""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One database for all tests of this file; each begins with empty tables."""
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("statistics") / "test.sqlite"
+        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+        url = f"sqlite:///{path}"
+    else:
+        server = request.getfixturevalue("postgres")
+        url = server.url(server.create("migrated"))
+    engine = make_engine(DatabaseSettings(url=url))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    with make_sessions(engine)() as session:
+        for table in (AccessStatistic, AccessTally, AccessDay, AccessLogRead):
+            session.execute(delete(table))
+        session.commit()
+        yield session
+
+
+class Admin:
+    """mm-admin on the database of the session."""
+
+    def __init__(self, folder: Path, session: Session, minimum: int = MINIMUM) -> None:
+        url = session.get_bind().engine.url.render_as_string(hide_password=False)
+        self._session = session
+        self._config = folder / "mm.toml"
+        self._config.write_text(f"[database]\nurl = '{url}'\n[statistics]\nminimum_requests = {minimum}\n")
+
+    def ingest(self, *paths: Path, code: int = 0, stdin: bytes = b"") -> list[dict[str, Any]]:
+        arguments = ["--config", str(self._config), "statistics", "ingest", "--json", *map(str, paths)]
+        result = CliRunner().invoke(main, arguments, input=stdin)
+        assert result.exit_code == code, result.output
+        self._session.expire_all()
+        rows: list[dict[str, Any]] = json.loads(result.stdout)
+        return rows
+
+
+@pytest.fixture
+def admin(tmp_path: Path, session: Session) -> Admin:
+    return Admin(tmp_path, session)
+
+
+def figures(session: Session, level: StatisticLevel = StatisticLevel.DAY) -> Figures:
+    session.rollback()
+    rows = session.scalars(select(AccessStatistic).where(AccessStatistic.level == level))
+    return {
+        (row.start.isoformat(), row.dimension.value, row.name): Counter(requests=row.requests, clients=row.clients)
+        for row in rows
+    }
+
+
+def classic(requests: list[Asking]) -> bytes:
+    """The lines that the redirector writes."""
+    return "".join(
+        access_log.line(Entry(date.fromisoformat(each.day), each.address, each.country, each.repository, each.arch))
+        for each in requests
+    ).encode()
+
+
+@pytest.mark.parametrize("form", ["classic", "json"])
+def test_figures_equal_a_slow_count(session: Session, admin: Admin, tmp_path: Path, form: str) -> None:
+    requests = list(asking(4000, seed=8))
+    log = tmp_path / "access.log"
+    log.write_bytes(json_lines(requests) if form == "json" else classic(requests))
+    admin.ingest(log)
+    assert figures(session) == slow_count(requests, MINIMUM, full=form == "json")
+
+
+def test_longer_periods_are_the_sums_of_their_days(session: Session, admin: Admin, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_bytes(classic(list(asking(900, seed=9))))
+    admin.ingest(log)
+    sums: Figures = {}
+    for (day, dimension, name), numbers in figures(session).items():
+        sums.setdefault((day[:7] + "-01", dimension, name), Counter()).update(numbers)
+    assert figures(session, StatisticLevel.MONTH) == sums
+    weeks = {start for start, _, _ in figures(session, StatisticLevel.WEEK)}
+    assert weeks == {"2026-02-23"}
+
+
+def test_case_56_of_the_reference(session: Session, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_text(CASE_56)
+    admin = Admin(tmp_path, session, minimum=0)
+    for _ in range(2):  # again: the same rows
+        admin.ingest(log)
+        day = {key[1:]: numbers["requests"] for key, numbers in figures(session).items() if key[0] == "2024-01-31"}
+        assert {name: number for (dimension, name), number in day.items() if dimension == "countries"} == {
+            "US": 1,
+            "N/": 2,
+        }
+        assert {name: number for (dimension, name), number in day.items() if dimension == "repositories"} == {
+            "fedora-41": 1,
+            "epel-9": 2,
+        }
+        assert {name: number for (dimension, name), number in day.items() if dimension == "archs"} == {
+            "x86_64": 2,
+            "aarch64": 1,
+        }
+        assert day["all", ""] == 3
+
+
+def test_malformed_lines_are_counted_and_told(session: Session, admin: Admin, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    impossible = "IP: 192.0.2.1; DATE: 2024-02-31; COUNTRY: US; REPO: fedora-41; ARCH: x86_64\n"
+    log.write_text(CASE_56 + impossible + '{"@timestamp": 3}\n{"@timestamp"\n[]\n')
+    (read,) = admin.ingest(log)
+    assert (read["lines"], read["requests"], read["malformed"]) == (10, 4, 6)
+
+
+def test_refusals_and_requests_by_path_are_no_requests_for_a_repository(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    (request,) = asking(1, seed=1)
+    good = json_record(request)
+    refused = good | {"event.outcome": "failure", "http.response.status_code": 404}
+    by_path = {name: value for name, value in good.items() if name != "mirrormanager.repo"}
+    log = tmp_path / "access.log"
+    log.write_text("".join(json.dumps(record) + "\n" for record in (good, refused, by_path)))
+    (read,) = admin.ingest(log)
+    assert (read["requests"], read["others"]) == (1, 2)
+
+
+def test_a_log_counts_once_whatever_it_is_called_and_compressed_with(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    text = classic(list(asking(300, seed=3)))
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "access.log").write_bytes(text[:9000])  # in the middle of a line
+    admin.ingest(folder)
+    (folder / "access.log").write_bytes(text)
+    admin.ingest(folder)
+    before = figures(session)
+    (folder / "access.log").rename(folder / "access.log.1")
+    (folder / "access.log.2.gz").write_bytes(gzip.compress(text))
+    (folder / "access.log.3.xz").write_bytes(lzma.compress(text))
+    (folder / "access.log.4.zst").write_bytes(reading.zstd.compress(text))
+    reads = admin.ingest(folder, Path("-"), stdin=text)
+    assert [read["lines"] for read in reads] == [0] * 5
+    assert before == figures(session)
+    assert before == slow_count(list(asking(300, seed=3)), MINIMUM, full=False)
+
+
+def test_another_log_of_the_same_day_is_added(session: Session, admin: Admin, tmp_path: Path) -> None:
+    requests = list(asking(600, seed=4))
+    for number in range(3):
+        log = tmp_path / f"{number}.log"
+        log.write_bytes(classic(requests[number::3]))
+        admin.ingest(log)
+    assert figures(session) == slow_count(requests, MINIMUM, full=False)
+
+
+def test_a_damaged_log_leaves_nothing_and_does_not_stop_the_others(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    requests = list(asking(300, seed=5))
+    damaged, good = tmp_path / "damaged.gz", tmp_path / "good.log"
+    damaged.write_bytes(gzip.compress(classic(list(asking(300, seed=6))))[:-900])
+    good.write_bytes(classic(requests))
+    reads = admin.ingest(damaged, good, code=1)
+    assert [bool(read["problem"]) for read in reads] == [True, False]
+    assert figures(session) == slow_count(requests, MINIMUM, full=False)
+
+
+def test_portions_are_counted_by_several_processes(
+    session: Session, admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PORTION", 20_000)
+    requests = list(asking(2000, seed=7))
+    log = tmp_path / "access.log"
+    log.write_bytes(classic(requests))
+    admin.ingest(log)
+    assert figures(session) == slow_count(requests, MINIMUM, full=False)
+
+
+def test_a_day_is_closed_without_losing_its_figures_and_late_lines_still_count(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    requests = list(asking(900, seed=12))
+    early, late = tmp_path / "early.log", tmp_path / "late.log"
+    early.write_bytes(classic(requests[::2]))
+    admin.ingest(early)
+    before = figures(session)
+    with transaction(session):
+        done = expire(session, StatisticsSettings(), datetime.now(UTC) + timedelta(days=4))
+    assert done.closed_days == 3
+    assert not session.scalars(select(AccessTally)).all()
+    assert figures(session) == before
+    late.write_bytes(classic(requests[1::2]))
+    admin.ingest(late)
+    total = sum(numbers["requests"] for (_, dimension, _), numbers in figures(session).items() if dimension == "all")
+    assert total == 900
+
+
+def test_case_57_what_is_older_than_its_days_goes_and_nothing_else(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    log = tmp_path / "access.log"
+    log.write_bytes(classic(list(asking(900, seed=13))))
+    admin.ingest(log)
+    before, months = figures(session), figures(session, StatisticLevel.MONTH)
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    with transaction(session):
+        expire(session, StatisticsSettings(keep_days=1), now)
+    kept = {key: numbers for key, numbers in before.items() if key[0] >= "2026-02-28"}
+    assert kept
+    assert figures(session) == kept
+    assert figures(session, StatisticLevel.MONTH) == months
+
+
+def test_a_log_is_forgotten_after_a_while(session: Session, admin: Admin, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_bytes(classic(list(asking(9, seed=14))))
+    admin.ingest(log)
+    with transaction(session):
+        assert expire(session, StatisticsSettings(), datetime.now(UTC) + timedelta(days=99)).logs == 0
+        assert expire(session, StatisticsSettings(), datetime.now(UTC) + timedelta(days=101)).logs == 1
+
+
+def test_a_country_comes_out_of_other_when_its_day_grows(session: Session, admin: Admin, tmp_path: Path) -> None:
+    requests = [Asking("192.0.2.1", "2026-05-05", "TV", "fedora-44", "x86_64", "dnf", "", "")] * 8
+    log = tmp_path / "access.log"
+    log.write_bytes(classic(requests[:4]))
+    admin.ingest(log)
+    assert ("2026-05-05", "countries", "other") in figures(session)
+    log.write_bytes(classic(requests))
+    admin.ingest(log)
+    assert figures(session) == slow_count(requests, MINIMUM, full=False)
+    assert ("2026-01-01", "countries", "TV") in figures(session, StatisticLevel.YEAR)
+
+
+def test_no_address_of_a_client_is_kept_in_the_database_or_any_file(
+    session: Session, tmp_path: Path, engine: Engine
+) -> None:
+    requests = list(asking(400, seed=15))
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for form in ("classic", "json"):
+        log = access_log.AccessLog(logs / form, form, networks=True)  # type: ignore[arg-type]
+        log.start()
+        for each in requests:
+            day = datetime.fromisoformat(each.day).replace(tzinfo=UTC).timestamp()
+            log.write(Entry(day, each.address, each.country, each.repository, each.arch, status=200))
+        log.close()
+    reads = Admin(tmp_path, session).ingest(logs)
+    assert [read["requests"] for read in reads] == [400, 400]
+    kept = "".join(
+        str(row)
+        for table in (AccessStatistic, AccessTally, AccessDay, AccessLogRead)
+        for row in session.execute(select(*table.__table__.columns))
+    )
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    if engine.url.database and engine.dialect.name == "sqlite":
+        files += [path for path in Path(engine.url.database).parent.glob("test.sqlite*") if path.is_file()]
+    everything = kept.encode() + b"".join(path.read_bytes() for path in files)
+    addresses = {each.address for each in requests if not each.address.endswith((".0", "::", "::0"))}
+    assert len(addresses) > 300
+    assert not [address for address in addresses if f" {address};".encode() in everything]
+    assert not [address for address in addresses if f'"{address}"'.encode() in everything]
+    assert not [address for address in addresses if address.encode() in kept.encode()]
+
+
+def test_days_that_are_published_again_stay_as_they_are(session: Session, admin: Admin, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_bytes(classic(list(asking(300, seed=16))))
+    admin.ingest(log)
+    before = [figures(session, level) for level in StatisticLevel]
+    with transaction(session):
+        publish(session, [date.fromisoformat("2026-02-28")], MINIMUM)
+    assert [figures(session, level) for level in StatisticLevel] == before
+
+
+def test_a_range_is_made_of_few_periods_that_cover_each_day_once() -> None:
+    found = pieces(date(2024, 12, 30), date(2026, 2, 2))
+    assert [(level.value, start.isoformat()) for level, start in found] == [
+        ("day", "2024-12-30"),
+        ("day", "2024-12-31"),
+        ("year", "2025-01-01"),
+        ("month", "2026-01-01"),
+        ("day", "2026-02-01"),
+        ("day", "2026-02-02"),
+    ]
