@@ -151,7 +151,7 @@ def change_carried(body: CarriedChange) -> CarriedOut:
 )
 def remove_carried() -> None:
     """With its addresses."""
-    host_details.remove(session(), reached().the("carried_id", HostCategory))
+    host_details.remove(session(), reached().the("carried_id", HostCategory), unlimited=unlimited())
 
 
 # -- addresses of a category
@@ -221,13 +221,14 @@ def _save_url(row: HostCategoryUrl | None, url: str, private: bool | None) -> Ur
     if private is not None and private != (row is not None and row.private) and not unlimited():
         raise NotAllowed(f"Private addresses are the administrators' to make: {PERMITTED}.")
     carried, local = reached().the("carried_id", HostCategory), unlimited() or crawler().private_mirrors
-    return url_out(host_details.save_url(session(), carried, row, url, private=private, local=local))
+    saved = host_details.save_url(session(), carried, row, url, private=private, local=local, unlimited=unlimited())
+    return url_out(saved)
 
 
 @operation("DELETE", _URL, tag="URLs", summary="Remove an address", scope=WRITE, who=CHANGE, current=show_url)
 def remove_url() -> None:
     """The category stays."""
-    host_details.remove(session(), _the_url())
+    host_details.remove(session(), _the_url(), unlimited=unlimited())
 
 
 # -- networks

@@ -49,7 +49,7 @@ def _drop(row: Base, what: str, goes_with: dict[str, int] | None = None) -> Resp
         ConfirmForm(),
         what,
         back_to_host(),
-        lambda database: host_details.remove(database, row),
+        lambda database: host_details.remove(database, row, unlimited=unlimited()),
         goes_with=goes_with,
     )
 
@@ -223,7 +223,9 @@ def _url(form: UrlForm, row: HostCategoryUrl | None, title: str) -> ResponseRetu
     def change(database: Work) -> None:
         private = form.private.data if unlimited() else None
         local = unlimited() or crawler().private_mirrors
-        host_details.save_url(database, carried, row, form.url.data, private=private, local=local)
+        host_details.save_url(
+            database, carried, row, form.url.data, private=private, local=local, unlimited=unlimited()
+        )
 
     if carried_out(form, change):
         return saved("Saved the URL.", back_to_host()[0])

@@ -16,7 +16,7 @@ from mm_frontend.operators.pages import carried_out, form_page, me, now, removal
 from mm_frontend.operators.sites import back_to_site, the_site
 from mm_frontend.settings import frontend
 from mm_lib.model.sites import MemberRole, SiteInvitation, SiteJoinRequest, SiteMember
-from mm_lib.services import membership
+from mm_lib.services import invitations, membership
 from mm_lib.services.access import MEMBER, OWN
 
 INVITATIONS = "30 per hour"
@@ -86,7 +86,7 @@ def withdraw_invitation(site_id: int, invitation_id: int) -> ResponseReturnValue
         ConfirmForm(),
         f"the invitation of {row.email}",
         back_to_site(),
-        lambda database: membership.withdraw(database, row, site),
+        lambda database: invitations.withdraw(database, row, site),
     )
 
 

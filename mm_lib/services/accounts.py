@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.accounts import Role, User
-from mm_lib.services import sign_ins
+from mm_lib.services import invitations, sign_ins
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed, NotFound
 
 MIN_NAME = 2
@@ -103,12 +103,20 @@ def set_user(
         user.role = role
     if email is not None:
         change_email(user, checked_email(email))
-    if active is not None:
-        user.active = active
-        if not active:
-            sign_ins.end_all(session, user.id)
+    if active is False:
+        disable(session, user)
+    elif active:
+        user.active = True
     session.flush()
     return user
+
+
+def disable(session: Session, user: User) -> None:
+    """Let a user in no more, nor anybody by their invitations; all of their sign-ins end."""
+    user.active = False
+    sign_ins.end_all(session, user.id)
+    invitations.withdraw_all_by(session, user)
+    session.flush()
 
 
 def change_email(user: User, address: str) -> None:

@@ -67,7 +67,7 @@ def _below(session: Session, hosts: list[int]) -> dict[str, int]:
 
 def delete_site(session: Session, site: Site, by: str, now: datetime, *, unlimited: bool = False) -> None:
     """Delete a site with its hosts; restore_site() takes it back. Raises NotAllowed as delete_host() does."""
-    _refuse_switched_off(site, unlimited)
+    refuse_switched_off(site, unlimited)
     for host in session.scalars(select(Host).where(Host.site_id == site.id)):
         delete_host(session, host, by, now, unlimited=unlimited)
     site.deleted_at, site.deleted_by = now, by
@@ -80,14 +80,15 @@ def delete_host(session: Session, host: Host, by: str, now: datetime, *, unlimit
     Raises NotAllowed for one that an administrator switched off, unless it is an administrator who deletes
     (`unlimited`): names and URLs of what is deleted are free, and made anew it would be on.
     """
-    _refuse_switched_off(host, unlimited)
+    refuse_switched_off(host, unlimited)
     host.deleted_at, host.deleted_by = now, by
     session.flush()
 
 
-def _refuse_switched_off(thing: Site | Host, unlimited: bool) -> None:
+def refuse_switched_off(thing: Site | Host, unlimited: bool) -> None:
+    """What an administrator switched off keeps what it has: elsewhere it would be on. Raises NotAllowed for owners."""
     if thing.state is State.ADMIN_DISABLED and not unlimited:
-        raise NotAllowed(f"An administrator switched {thing.name} off ({thing.state_reason}); ask them to delete it.")
+        raise NotAllowed(f"An administrator switched {thing.name} off ({thing.state_reason}); ask them to change that.")
 
 
 def list_deleted(session: Session, now: datetime, sites: list[int] | None = None) -> list[Deleted]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from mm_lib.model.base import State
@@ -195,10 +195,13 @@ def add_url(
     return row
 
 
-def free_url(session: Session, url: str, owner: HostCategoryUrl | None = None) -> str:
+def free_url(
+    session: Session, url: str, owner: HostCategoryUrl | None = None, *, asked_by_site: int | None = None
+) -> str:
     """The URL in normal form. Raises InvalidValue, and AlreadyExists that names who has it.
 
-    A host that was deleted does not keep its URLs from others: the URL is taken from it.
+    A host that was deleted does not keep its URLs from others: the URL is taken from it. People of a site
+    (`asked_by_site`; None: an administrator asks) are not told of what others keep private.
     """
     try:
         address = urls.normalise(url)
@@ -208,14 +211,18 @@ def free_url(session: Session, url: str, owner: HostCategoryUrl | None = None) -
     if taken is None or taken is owner:
         return address
     holder = session.execute(
-        select(Host.name, Host.deleted_at, Category.name)
+        select(Host.name, Host.deleted_at, Category.name, Site.id, or_(Host.private, Site.private))
         .join(HostCategory, HostCategory.host_id == Host.id)
+        .join(Site, Site.id == Host.site_id)
         .join(Category, Category.id == HostCategory.category_id)
         .where(HostCategory.id == taken.host_category_id)
         .execution_options(**WITH_DELETED)
     ).one()
-    if holder[1] is None:
-        raise AlreadyExists(f"{address} belongs to {holder[0]} ({holder[2]}) already; each URL can be used once.")
+    name, deleted_at, category, site_id, private = holder
+    if deleted_at is None:
+        secret = asked_by_site not in (None, site_id) and (private or taken.private)
+        who = "a mirror of another site" if secret else f"{name} ({category})"
+        raise AlreadyExists(f"{address} belongs to {who} already; each URL can be used once.")
     session.delete(taken)
     session.flush()
     return address

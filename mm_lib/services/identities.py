@@ -139,9 +139,7 @@ def link(session: Session, name: str, into: str) -> int:
         identity.came_from_id = identity.came_from_id or other.id
         identity.user = user
     _move_memberships(session, other, user)
-    sign_ins.end_all(session, other.id)
-    other.active = False
-    session.flush()
+    accounts.disable(session, other)
     return len(user.identities)
 
 

@@ -31,6 +31,7 @@ from mm_lib.settings import LdapSettings
 T = TypeVar("T")
 Entry = tuple[str, dict[str, list[bytes]]]  # DN and attributes
 
+REFUSAL_SECONDS = 0.5  # refusals come after a multiple of it: how long they took tells nobody which names exist
 ASK_LAST_SECONDS = 60.0  # a server that failed is asked after the others for so long
 
 logger = logging.getLogger(__name__)
@@ -77,9 +78,15 @@ class DirectoryRefused(NotAllowed):
 class Directory:
     """One directory, on one or more servers that hold the same."""
 
-    def __init__(self, settings: LdapSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: LdapSettings,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._pause = pause
         self._failed_at: dict[str, float] = {}
 
     @property
@@ -95,7 +102,13 @@ class Directory:
             raise DirectoryRefused("empty name or password")
         if not name.isprintable() or len(name) > MAX_TEXT or len(password) > MAX_PASSWORD or "\0" in password:
             raise DirectoryRefused("name or password cannot be one")
-        return self._on_some_server(lambda server: self._authenticate(server, name, password))
+        began = self._clock()
+        try:
+            return self._on_some_server(lambda server: self._authenticate(server, name, password))
+        except DirectoryRefused:
+            # An unknown name is refused sooner than a wrong password, which the directory has to hash.
+            self._pause(REFUSAL_SECONDS - (self._clock() - began) % REFUSAL_SECONDS)
+            raise
 
     def find(self, name: str) -> Person:
         """A person as the directory shows them to the searching account, without their password."""

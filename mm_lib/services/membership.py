@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteJoinRequest, SiteMember
-from mm_lib.services import accounts, audit
+from mm_lib.services import accounts, audit, invitations
 from mm_lib.services.content import clean_email, clean_text
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed, NotFound
 from mm_lib.services.sign_ins import token_hash
@@ -62,7 +62,7 @@ def set_role(session: Session, member: SiteMember, role: MemberRole) -> None:
     if role is not MemberRole.OWNER:
         _keep_an_owner(session, member)
     if _ROLES.index(role) > _ROLES.index(member.role):
-        _void_invitations(session, member)
+        _withdraw_invitations_by(session, member)
     member.role = role
     session.flush()
 
@@ -83,7 +83,7 @@ def leave(session: Session, site: Site, user_id: int) -> None:
 
 def _end(session: Session, member: SiteMember) -> None:
     _keep_an_owner(session, member)
-    _void_invitations(session, member)
+    _withdraw_invitations_by(session, member)
     session.delete(member)
     session.flush()
 
@@ -95,13 +95,17 @@ def transfer(session: Session, site: Site, to: SiteMember, user_id: int) -> None
     current = _membership(session, site, user_id)
     to.role = MemberRole.OWNER
     if current is not None and current is not to:
-        _void_invitations(session, current)
+        _withdraw_invitations_by(session, current)
         current.role = MemberRole.ADMIN
     session.flush()
 
 
 def _membership(session: Session, site: Site, user_id: int) -> SiteMember | None:
     return session.scalar(select(SiteMember).where(SiteMember.site_id == site.id, SiteMember.user_id == user_id))
+
+
+def _withdraw_invitations_by(session: Session, member: SiteMember) -> None:
+    invitations.withdraw_all_by(session, member.user, session.get_one(Site, member.site_id))
 
 
 def _refuse_owner(role: MemberRole, by_owner: bool) -> None:
@@ -180,23 +184,6 @@ def accept(session: Session, invitation: SiteInvitation, site: Site, user_id: in
     if not session.scalars(taken).all():
         raise NotFound("This invitation was used or withdrawn at the same moment.")
     return _join(session, site, user_id, name, role)
-
-
-def withdraw(session: Session, invitation: SiteInvitation, site: Site) -> None:
-    """The mailed link opens nothing any more."""
-    audit.note(session, "withdraw invitation", site, {"email": invitation.email}, {})
-    session.delete(invitation)
-    session.flush()
-
-
-def _void_invitations(session: Session, member: SiteMember) -> None:
-    """Whoever may invite no more has nobody come in any more, least of all oneself again."""
-    site = session.get_one(Site, member.site_id)
-    made = select(SiteInvitation).where(
-        SiteInvitation.site_id == site.id, SiteInvitation.invited_by == member.user.name
-    )
-    for invitation in session.scalars(made).all():
-        withdraw(session, invitation, site)
 
 
 # -- requests to join

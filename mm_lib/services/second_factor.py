@@ -7,7 +7,7 @@ import secrets
 from datetime import datetime, timedelta
 
 import pyotp
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from mm_lib.model.accounts import RecoveryCode, SecondFactor, User
@@ -35,14 +35,17 @@ def prepare(session: Session, user_id: int, now: datetime, *, again: bool = Fals
     factor = session.get(SecondFactor, user_id)
     if factor is not None and factor.confirmed_at is not None:
         raise InvalidValue("code", "One-time codes are on already. Switch them off first.")
-    if factor is None:
-        factor = SecondFactor(user_id=user_id)
-        session.add(factor)
-    elif again:
+    if factor is not None and again:
         return factor.secret
-    factor.secret, factor.created_at, factor.last_step = pyotp.random_base32(), now, 0
-    session.flush()
-    return factor.secret
+    secret = pyotp.random_base32()
+    if factor is None:
+        session.add(SecondFactor(user_id=user_id, secret=secret, created_at=now, last_step=0))
+        session.flush()
+    else:  # by the table, which is no event: whoever looks at the page again has changed nothing that counts
+        values = {"secret": secret, "created_at": now, "last_step": 0}
+        session.execute(update(SecondFactor).where(SecondFactor.user_id == user_id).values(**values))
+        session.refresh(factor)
+    return secret
 
 
 def address(secret: str, name: str, issuer: str) -> str:

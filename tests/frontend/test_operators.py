@@ -215,7 +215,7 @@ def test_a_site_is_handed_over_and_left(owner: FlaskClient, session: Session, re
     assert session.get_one(SiteMember, heir).role is MemberRole.OWNER
     assert owner.get(f"/site/{site}/drop").status_code == 403
     assert send(owner, f"/site/{site}/leave").location == "/site/mine"
-    assert owner.get(f"/site/{site}").status_code == 403
+    assert owner.get(f"/site/{site}").status_code == 404
 
 
 def test_an_invitation_lets_whoever_has_the_link_in_once(
@@ -496,6 +496,37 @@ def test_urls_are_normal_and_unique_and_say_who_has_them(
     else:
         wanted = url.strip().rstrip("/").replace("HTTPS://M.example.org:443", "https://m.example.org")
         assert wanted in session.scalars(select(HostCategoryUrl.url)).all()
+
+
+def test_who_has_a_url_is_not_told_of_what_others_keep_private(
+    people: dict[str, FlaskClient], session: Session, registry: Registry
+) -> None:
+    path = f"/host/{registry.host.id}/category/{registry.ids['carried_id']}/url/new"
+    other = session.get_one(Host, registry.others["host_id"])
+    with transaction(session):
+        other.private = True
+    taken = "https://m.example.net/linux"
+    refused = text(send(people["owner"], path, url=taken))
+    assert "belongs to a mirror of another site already" in refused and other.name not in refused.replace(taken, "")
+    assert "belongs to m.example.net (Fedora Linux) already" in text(send(people["super"], path, url=taken))
+
+
+def test_owners_take_no_url_from_a_host_that_an_administrator_switched_off(
+    people: dict[str, FlaskClient], session: Session, registry: Registry
+) -> None:
+    """On another host of theirs it would be on."""
+    below = f"/host/{registry.host.id}/category/{registry.ids['carried_id']}"
+    url = f"{below}/url/{registry.ids['url_id']}"
+    with transaction(session):
+        hosts.set_state(session, session.get_one(Host, registry.host.id), State.ADMIN_DISABLED, "abuse", "ada")
+    for path, form in (
+        (url, {"url": "https://m2.example.org/"}),
+        (f"{url}/delete", {}),
+        (f"{below}/delete", {}),
+    ):
+        refused = send(people["owner"], path, **form)
+        assert (refused.status_code, "ask them to change that" in text(refused)) == (422, True)
+    assert send(people["super"], f"{url}/delete").status_code == 302
 
 
 def test_owners_name_no_machines_of_our_own_network_unless_the_settings_let_them(

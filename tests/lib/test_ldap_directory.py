@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from mm_lib.services import ldap_directory
-from mm_lib.services.ldap_directory import ASK_LAST_SECONDS, Directory, DirectoryRefused, DirectoryUnreachable
+from mm_lib.services.ldap_directory import (
+    ASK_LAST_SECONDS,
+    REFUSAL_SECONDS,
+    Directory,
+    DirectoryRefused,
+    DirectoryUnreachable,
+)
 from mm_lib.settings import LdapSettings
 from tests.servers import make_certificate
 from tests.slapd import BASE, PEOPLE, READER, Slapd
@@ -27,7 +34,7 @@ def slapd() -> Iterator[Slapd]:
     server.stop()
 
 
-def directory(slapd: Slapd, **changes: object) -> Directory:
+def directory(slapd: Slapd, pause: Callable[[float], None] = lambda _: None, **changes: object) -> Directory:
     """Search, then bind, over StartTLS."""
     known = {
         "servers": [slapd.plain],
@@ -37,7 +44,7 @@ def directory(slapd: Slapd, **changes: object) -> Directory:
         "base": PEOPLE,
         "timeout": 2.0,
     }
-    return Directory(LdapSettings.model_validate({**known, **changes}))
+    return Directory(LdapSettings.model_validate({**known, **changes}), pause=pause)
 
 
 def refusal(found: Directory, name: str, password: str) -> str:
@@ -73,6 +80,18 @@ def test_the_password_must_open_the_entry_that_is_found_not_only_that_which_was_
 @pytest.mark.parametrize("how", [{}, DIRECT], ids=["search", "direct"])
 def test_a_wrong_password_is_refused(slapd: Slapd, how: dict[str, object]) -> None:
     assert "Invalid credentials" in refusal(directory(slapd, **how), "alice", "bob-secret")
+
+
+def test_refusals_take_equally_long_for_names_that_exist_and_others(slapd: Slapd) -> None:
+    """Each ends with a pause up to a multiple of half a second, so that time does not tell."""
+    paused: list[float] = []
+    for name in ("alice", "nobody"):
+        began = time.monotonic()
+        refusal(directory(slapd, pause=paused.append), name, "wrong")
+        whole = (time.monotonic() - began + paused[-1]) / REFUSAL_SECONDS
+        assert abs(whole - round(whole)) < 0.2 and round(whole) >= 1
+    directory(slapd, pause=paused.append).authenticate("alice", "alice-secret")
+    assert len(paused) == 2
 
 
 def test_an_unknown_name_is_refused(slapd: Slapd) -> None:

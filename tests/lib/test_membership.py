@@ -11,7 +11,17 @@ from sqlalchemy.orm import Session
 from mm_lib.model.accounts import AuditEvent, Role, User
 from mm_lib.model.hosts import Host
 from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteMember
-from mm_lib.services import access, audit, event_log, host_details, maintenance, membership, overview
+from mm_lib.services import (
+    access,
+    accounts,
+    audit,
+    event_log,
+    host_details,
+    identities,
+    maintenance,
+    membership,
+    overview,
+)
 from mm_lib.services.errors import AlreadyExists, InvalidValue, NotAllowed, NotFound
 from mm_lib.services.event_log import EventFilter
 from mm_lib.services.host_details import Limits
@@ -70,7 +80,7 @@ def test_an_invitation_works_once_and_the_newest_counts(session: Session, host: 
         membership.find_invitation(session, token, NOW)
 
 
-@pytest.mark.parametrize("how", ["removed", "left", "demoted", "handed over"])
+@pytest.mark.parametrize("how", ["removed", "left", "demoted", "handed over", "disabled", "linked into another"])
 def test_whoever_may_invite_no_more_has_nobody_come_in(session: Session, host: Host, how: str) -> None:
     site, tokens = host.site, {}
     session.add(User(name="carl"))
@@ -87,6 +97,10 @@ def test_whoever_may_invite_no_more_has_nobody_come_in(session: Session, host: H
         membership.remove(session, bert, by_owner=True)
     elif how == "left":
         membership.leave(session, site, bert.user_id)
+    elif how == "disabled":
+        accounts.set_user(session, "bert", active=False)
+    elif how == "linked into another":
+        identities.link(session, "bert", "carl")
     elif how == "demoted":
         membership.set_role(session, bert, MemberRole.ADMIN)
     else:
