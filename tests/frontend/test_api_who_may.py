@@ -161,7 +161,7 @@ def test_everybody_may_what_the_table_says(api: ApiWorld, who: str) -> None:
             continue  # proves who it is in its body, too: tests of the check-in
         about_a_site = re.search(r"\{(site|host)_id\}", row.path)
         stranger = who == "stranger" and about_a_site and row.scope in OF_SITES  # its token has no other scopes
-            expected = 401 if who == "anonymous" else 404 if stranger else 403
+        expected = 401 if who == "anonymous" else 404 if stranger else 403
         if status >= 500 or (status in (*REFUSED, 404) if allowed else status != expected):
             wrong.append((key(row), "may" if allowed else "may not", status))
     assert wrong == []
