@@ -17,6 +17,7 @@ ENTRIES: list[Entry] = [
     Entry("operators.all_sites", "All sites", "Every organisation with its hosts and their states."),
     Entry("operators.all_events", "All changes", "Who changed what, when and from where."),
     Entry("admin.approval_queue", "Sites that wait", "New sites that an administrator approves or declines."),
+    Entry("admin.place_list", "Countries and networks", "Embargoes, continents of countries, countries of networks."),
     Entry("admin.user_list", "Users", "Roles, accounts and their sign-ins, and two accounts of one person."),
     Entry("admin.banner_list", "Banners", "Messages at the top of every page."),
     Entry("operators.deleted", "Deleted", "Sites and hosts that can be brought back."),

@@ -14,6 +14,7 @@ from mm_frontend.guards import may
 from mm_frontend.operators.forms import ConfirmForm
 from mm_frontend.operators.pages import Change, carried_out, saved
 from mm_lib.services.access import ADMINISTER
+from mm_lib.services.places import Effect
 
 
 @blueprint.context_processor
@@ -47,6 +48,7 @@ def confirmation(
     follows: Sequence[str] = (),
     danger: bool = True,
     values: Mapping[str, str] | None = None,
+    effect: Effect | None = None,
 ) -> ResponseReturnValue:
     """Ask before something is done that is more than a click away from being undone; say what follows from it.
 
@@ -55,13 +57,5 @@ def confirmation(
     form = ConfirmForm()
     if carried_out(form, change):
         return saved(done, back[0])
-    return form_page(
-        form,
-        question,
-        back,
-        template="admin/confirm.html",
-        submit=button,
-        follows=follows,
-        danger=danger,
-        values=values,
-    )
+    shown = {"follows": follows, "danger": danger, "values": values, "effect": effect}
+    return form_page(form, question, back, template="admin/confirm.html", submit=button, **shown)

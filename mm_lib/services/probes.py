@@ -84,3 +84,16 @@ def _country(record: Mapping[str, Any]) -> str:
 def _asn(record: Mapping[str, Any]) -> int | None:
     number = record.get("autonomous_system_number") or record.get("asn")
     return number if isinstance(number, int) else None
+
+
+def countries(geo: GeoSettings) -> Callable[[str], str]:
+    """Address -> country, by what redirectors with these settings would say. Raises DatabaseUnusable."""
+    database = geo.country_database or geo.city_database
+    if database is not None:
+        found = _lookup(database)
+        return lambda address: _country(found(address))
+    try:
+        from iptocc import country_code  # an extra, and half a megabyte of tables
+    except ImportError:
+        return lambda _: ""
+    return (lambda address: country_code(address) or "") if geo.embedded else (lambda _: "")

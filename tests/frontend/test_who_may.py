@@ -81,6 +81,12 @@ change      /host/<int:host_id>/maintenance/<int:maintenance_id>/delete
 audit       /admin/approvals /admin/banners /admin/users /admin/users/<int:user_id>
 administer  /admin/users/<int:user_id>/role /admin/users/<int:user_id>/state /admin/users/<int:user_id>/sign-ins/end
 administer  /admin/users/<int:user_id>/code/off /admin/users/<int:user_id>/mail/confirm /admin/users/<int:user_id>/link
+audit       /admin/places
+administer  /admin/places/embargo/new /admin/places/embargo/<int:override_id>/delete
+administer  /admin/places/continent/new /admin/places/continent/<int:override_id>
+administer  /admin/places/continent/<int:override_id>/delete
+administer  /admin/places/network/new /admin/places/network/<int:override_id>
+administer  /admin/places/network/<int:override_id>/delete
 administer  /admin/identities/<int:identity_id>/apart
 administer  /admin/banners/new /admin/banners/<int:banner_id> /admin/banners/<int:banner_id>/delete
 administer  /admin/approvals/<int:waiting_id>
