@@ -110,7 +110,7 @@ def plan(program: Program, paths: Sequence[Path], delete: bool, out: Path | None
     Exit codes: 0 nothing to do, 1 an error or something that would be refused, 2 there are changes.
     """
     checked = _valid(program, paths)
-    with _frozen(program, write=False) as session:
+    with frozen(program, write=False) as session:
         made = make_plan(session, _wish(paths, checked, delete), _powers())
     if as_json:
         click.echo(json.dumps(_as_json(made), indent=2, ensure_ascii=False, default=str))
@@ -149,7 +149,7 @@ def apply(program: Program, paths: Sequence[Path], delete: bool, saved: Path | N
     else:
         checked = _valid(program, paths)
         wish = _wish(paths, checked, delete)
-    with _progress() as advance, _frozen(program, write=True) as session:
+    with progress("Changing the registry") as advance, frozen(program, write=True) as session:
         done = carry_out_plan(session, wish, _powers(), expected, advance)
     for line in rendering.lines(done, _where(checked)):
         click.echo(line)
@@ -209,7 +209,7 @@ def _as_json(made: Plan) -> dict[str, Any]:
 
 
 @contextmanager
-def _frozen(program: Program, write: bool) -> Iterator[Session]:
+def frozen(program: Program, write: bool) -> Iterator[Session]:
     """A session that sees the registry as of one moment, from the first look to the last change.
 
     Somebody else's change in between makes the transaction fail instead of being overwritten.
@@ -232,8 +232,8 @@ def _frozen(program: Program, write: bool) -> Iterator[Session]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[], object]]:
-    """A bar on a terminal."""
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[], object]]:
+    """A bar on a terminal; the function that comes of it is called once a step."""
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task("Changing the registry", total=None)
+        task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)

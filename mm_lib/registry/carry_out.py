@@ -273,7 +273,9 @@ def _url(work: _Work, step: Step) -> None:
         _take_away(work.session, carried, "urls", row)
         return
     private = bool(step.after.get("private"))
-    host_details.save_url(work.session, carried, row, step.key, private=private, local=work.powers.local, unlimited=True)
+    host_details.save_url(
+        work.session, carried, row, step.key, private=private, local=work.powers.local, unlimited=True
+    )
 
 
 def _netblock(work: _Work, step: Step) -> None:

@@ -50,7 +50,7 @@ def make_plan(session: Session, wish: Wish, powers: Powers) -> Plan:
     """Find out what would happen, by trying. The session must be rolled back afterwards."""
     current = read_sites(session, powers.now)
     todo, left = _steps(current, wish)
-    return Plan(wish, _fingerprint(current, wish), todo, left, trial(session, todo, powers))
+    return Plan(wish, concern(current, wish), todo, left, trial(session, todo, powers))
 
 
 def carry_out_plan(
@@ -58,7 +58,7 @@ def carry_out_plan(
 ) -> Plan:
     """Make the registry as files say. Raises Refused, and ChangedMeanwhile when it is not as `expected` says."""
     current = read_sites(session, powers.now)
-    found = _fingerprint(current, wish)
+    found = concern(current, wish)
     if expected not in (None, found):
         raise ChangedMeanwhile("The registry was changed after the plan was made. Nothing was done; make a new plan.")
     todo, left = _steps(current, wish)
@@ -74,7 +74,8 @@ def _steps(current: Sites, wish: Wish) -> tuple[list[Step], list[Step]]:
     return [step for step in found if step.action is not Action.REMOVE], left
 
 
-def _fingerprint(current: Sites, wish: Wish) -> str:
+def concern(current: Sites, wish: Wish) -> str:
+    """The fingerprint of what a wish is about."""
     if wish.complete:
         return fingerprint(current)
     concerned = [known_as(current, site) for site in wish.sites]
