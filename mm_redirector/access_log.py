@@ -57,6 +57,8 @@ class Entry(NamedTuple):
     kind: str = ""
     tier: str = ""  # of the first host
     host: str = ""  # the first
+    protocol: str = ""  # of its first URL
+    outcome: str = ""  # success or failure, in the words of ECS
 
 
 def ignore(entry: Entry) -> None:
@@ -97,6 +99,8 @@ _TEXTS = tuple(
         "mirrormanager.kind": "kind",
         "mirrormanager.tier": "tier",
         "mirrormanager.host": "host",
+        "mirrormanager.protocol": "protocol",
+        "event.outcome": "outcome",
     }.items()
 )
 

@@ -182,6 +182,8 @@ class Application:
             kind.name.lower() if kind else "",
             tiers[0].kind.name.lower() if tiers else "",
             done.cache.hosts[first[0]].name if done and first else "",
+            done.selection.view.firsts[first[0]].partition(":")[0] if done and first else "",
+            "success" if done else "failure",
         )
 
     def _service(self, environ: Mapping[str, Any]) -> Response | None:

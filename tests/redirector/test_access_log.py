@@ -229,7 +229,7 @@ def test_several_writers_keep_their_lines_whole(tmp_path: Path) -> None:
 
 FULL = Entry(
     1795390175.25, "2001:db8::1", "SE", "fedora-44", "x86_64", "GET", 200, 31000, "/metalink", "libdnf", 0.000125, 1221,
-    "METALINK", "COUNTRY", "mirror.example",
+    "METALINK", "COUNTRY", "mirror.example", "https", "success",
 )  # fmt: skip
 
 
@@ -251,6 +251,8 @@ def test_a_json_line_has_ecs_names() -> None:
         "mirrormanager.kind": "METALINK",
         "mirrormanager.tier": "COUNTRY",
         "mirrormanager.host": "mirror.example",
+        "mirrormanager.protocol": "https",
+        "event.outcome": "success",
     }
 
 
