@@ -81,7 +81,10 @@ change      /host/<int:host_id>/maintenance/<int:maintenance_id>/delete
 audit       /admin/approvals /admin/banners /admin/users /admin/users/<int:user_id>
 administer  /admin/users/<int:user_id>/role /admin/users/<int:user_id>/state /admin/users/<int:user_id>/sign-ins/end
 administer  /admin/users/<int:user_id>/code/off /admin/users/<int:user_id>/mail/confirm /admin/users/<int:user_id>/link
-audit       /admin/places
+audit       /admin/places /admin/redirects /admin/rules /admin/rules/<int:category_id>
+administer  /admin/redirects/new /admin/redirects/<int:override_id> /admin/redirects/<int:override_id>/delete
+administer  /admin/rules/<int:category_id>/new /admin/rules/<int:category_id>/<int:position>
+administer  /admin/rules/<int:category_id>/<int:position>/delete
 administer  /admin/places/embargo/new /admin/places/embargo/<int:override_id>/delete
 administer  /admin/places/continent/new /admin/places/continent/<int:override_id>
 administer  /admin/places/continent/<int:override_id>/delete
@@ -110,7 +113,19 @@ VALUES = {
     "sign_in_id": "999999",
     "own_token_id": "1",
     **dict.fromkeys(
-        ("waiting_id", "banner_id", "user_id", "identity_id", "override_id", "delivery_id", "job_id", "run_id"), "1"
+        (
+            "waiting_id",
+            "banner_id",
+            "user_id",
+            "identity_id",
+            "override_id",
+            "delivery_id",
+            "job_id",
+            "run_id",
+            "category_id",
+            "position",
+        ),
+        "1",
     ),
 }
 
@@ -172,10 +187,15 @@ def routes(app: Flask) -> list[tuple[str, str, str]]:
     ]
 
 
+def values(registry: Registry) -> dict[str, int | str]:
+    """What the parts of a rule can be, so that it leads somewhere."""
+    return {**VALUES, **registry.ids, "token": registry.token, "name": "20261120T120000Z-1-full"}
+
+
 def address(rule: str, registry: Registry) -> str:
-    """The rule with values that lead somewhere."""
-    values = {**VALUES, **registry.ids, "token": registry.token, "name": "20261120T120000Z-1-full"}
-    return PARAMETER.sub(lambda match: str(values[match[1]]), rule)
+    """The rule with such values."""
+    known = values(registry)
+    return PARAMETER.sub(lambda match: str(known[match[1]]), rule)
 
 
 def outcome(answer: TestResponse) -> str:
