@@ -11,13 +11,16 @@ from typing import Any
 import click
 
 from mm_lib.cli.changing import actor
-from mm_lib.cli.common import Failure, Group, Program, json_option, show
+from mm_lib.cli.common import Failure, Group, Program, example, json_option, show
 from mm_lib.cli.registry import frozen, progress
+from mm_lib.importers import exporting
 from mm_lib.importers.cleaning import Options
 from mm_lib.importers.drafts import MAX_CHARACTERS
 from mm_lib.importers.importing import execute, prepare, read_source
 from mm_lib.importers.report import COUNT_COLUMNS, NOTE_COLUMNS, Outcome, Report
 from mm_lib.registry.carry_out import Powers
+from mm_lib.registry.current import read_sites
+from mm_lib.services.content import find_category
 from mm_lib.services.host_details import Limits
 
 _HELP = {
@@ -49,7 +52,7 @@ def import_group() -> None:
 def _categories(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> dict[str, str]:
     """[PART=]NAME, several times."""
     pairs = [value.rpartition("=") for value in values]
-    return {part.strip().lower(): name.strip() for part, _, name in pairs}
+    return {part.strip(): name.strip() for part, _, name in pairs}
 
 
 def _command(name: str) -> click.Command:
@@ -100,7 +103,8 @@ def _run(
     frontend = program.settings.frontend
     limits = None if unlimited else Limits(frontend.max_netblock_ipv4, frontend.max_netblock_ipv6)
     powers = Powers(actor(), datetime.now(UTC), limits, local=unlimited)
-    options = Options(categories, site, limits, unlimited, parts_are_categories=name == "csv")
+    by_part = {part.lower(): category for part, category in categories.items()}
+    options = Options(by_part, site, limits, unlimited, parts_are_categories=name == "csv")
     found = read_source(name, ((str(path), _beginning(path)) for path in paths))
     with frozen(program, write=False) as session:
         prepared = prepare(session, found, options, powers)
@@ -131,6 +135,35 @@ def show_report(report: Report, as_json: bool, dry_run: bool, then: str = "") ->
     useful = sum(report.total(outcome) for outcome in (Outcome.TAKEN, Outcome.CHANGED, Outcome.UNCHANGED))
     if not useful:
         raise Failure("Nothing could be taken.", 1)
+
+
+@click.command("export-list")
+@click.argument("format_name", type=click.Choice(sorted(exporting.FORMATS)), metavar="FORMAT")
+@click.option(
+    "--category",
+    "categories",
+    multiple=True,
+    required=True,
+    callback=_categories,
+    metavar="[PART=]NAME",
+    help="What is exported, and for masterlist what it is called there.",
+)
+@click.pass_obj
+@example('mm-admin export-list masterlist --category Archive=Debian --category CDImage="Debian CD"')
+def export_list(program: Program, format_name: str, categories: dict[str, str]) -> None:
+    """Print the mirrors of a category in a format of other projects: almalinux, apt-list, csv or masterlist.
+
+    What the format cannot say is told on standard error. `mm-admin export` writes everything.
+    """
+    with program.reading() as session:
+        for name in categories.values():
+            find_category(session, name)
+        sites = read_sites(session, datetime.now(UTC))
+    parts = {name: part for part, name in categories.items()}
+    exported = exporting.export(format_name, sites, parts)
+    click.echo(exported.text, nl=False)
+    for note in exported.notes:
+        click.echo(f"left out: {note.subject} ({note.where}): {note.reason}", err=True)
 
 
 for _name in _HELP:

@@ -68,6 +68,7 @@ for command in (
     outbox.webhook,
     geodata.geodata,
     importing.import_group,
+    importing.export_list,
     registry.export,
     registry.plan,
     registry.apply,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 
 from mm_lib.importers.drafts import DraftUrl, Found, MirrorDraft, refused, truth
@@ -46,7 +47,7 @@ def parse(text: str, file: str) -> Found:
     heading = text.lstrip("\n").partition("\n")[0]
     delimiter = max(",;\t", key=heading.count)
     csv.field_size_limit(_LIMIT)
-    reader = csv.reader(text.split("\n"), delimiter=delimiter, strict=False)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False)
     names: list[str] = []
     try:
         for row in reader:

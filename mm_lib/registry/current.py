@@ -59,7 +59,7 @@ def read_sites(session: Session, now: datetime) -> Sites:
                 "downstream_comments": site.downstream_comments,
                 "disabled": _disabled(site),
                 "upstreams": upstreams.get(site.id, []),
-                "members": members.get(site.id, {}),
+                "members": members.get(site.id),
                 "hosts": hosts.get(site.id, []),
             }
         )
