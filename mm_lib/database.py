@@ -78,6 +78,13 @@ def freeze(session: Session) -> None:
         session.connection().exec_driver_sql("BEGIN")
 
 
+def begin(session: Session) -> None:
+    """Open the transaction now. Python's sqlite3 opens one late, and a savepoint before that would commit."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite" and not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 @contextmanager
 def transaction(session: Session) -> Iterator[Session]:
     """Commit when the block ends, roll back when it raises."""

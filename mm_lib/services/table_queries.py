@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, true
+from sqlalchemy import ColumnElement, and_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from mm_lib.services.access import LARGEST_ID
@@ -16,6 +16,7 @@ from mm_lib.services.errors import InvalidValue
 from mm_lib.services.table_links import matching, words
 from mm_lib.services.tables import TABLES, Column, Kind, Table
 
+_ANYTHING = true()
 NONE = "(none)"  # a filter for what has no value
 _RANGE = re.compile(r"(?P<low>-?\d{1,18}(?:\.\d{1,9})?)\s*\.\.\s*(?P<high>-?\d{1,18}(?:\.\d{1,9})?)")
 _COMPARED = re.compile(r"(?P<sign>>=|<=|>|<|=)?\s*(?P<number>-?\d{1,18}(?:\.\d{1,9})?)")
@@ -34,6 +35,17 @@ class Wanted:
 def kept(table: Table) -> ColumnElement[bool]:
     """Rows that are not deleted."""
     return table.attribute("deleted_at").is_(None) if table.deletable_softly else true()
+
+
+def reachable(table: Table) -> ColumnElement[bool]:
+    """Rows that belong to nothing that is deleted: files name what they belong to, and could not name that."""
+    conditions = [kept(table)]
+    for column in table.columns.values():
+        if column.target and not column.nullable:
+            target = TABLES[column.target]
+            if (inner := reachable(target)) is not _ANYTHING:
+                conditions.append(table.attribute(column.name).in_(select(target.primary[0]).where(inner)))
+    return and_(*conditions) if len(conditions) > 1 or table.deletable_softly else _ANYTHING
 
 
 def condition_for(table: Table, wanted: Wanted) -> ColumnElement[bool]:

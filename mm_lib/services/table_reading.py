@@ -20,7 +20,7 @@ from mm_lib.model.base import UtcDateTime
 from mm_lib.model.hiding import WITH_DELETED
 from mm_lib.services.errors import NotFound
 from mm_lib.services.table_links import Link, flat, labels, naturals
-from mm_lib.services.table_queries import Wanted, condition_for, kept, order_for
+from mm_lib.services.table_queries import Wanted, condition_for, kept, order_for, reachable
 from mm_lib.services.tables import TABLES, Column, Kind, Table
 
 PAGE = 50
@@ -158,6 +158,8 @@ def export(session: Session, table: Table, wanted: Wanted) -> Iterator[dict[str,
     """
     columns = exported(table)
     condition, last = condition_for(table, wanted), None
+    if table.key:  # these come in again
+        condition = and_(condition, reachable(table))
     known: dict[str, dict[int, tuple[Any, ...]]] = {}
     while True:
         query = _chosen(table, [column.name for column in columns]).where(condition)

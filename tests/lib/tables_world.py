@@ -97,9 +97,9 @@ def _others(
     yield content.RepositoryRedirect(from_prefix="rawhide", to_prefix="fedora-44")
     yield content.RepositoryRule(category_id=directory.category_id, position=1, pattern="releases/(?P<version>[^/]+)")
     yield hosts.DirectoryHost(directory_id=directory.id, host_id=host.id)
-    place = hosts.Location(id=7, name="cloud-eu")
+    place = hosts.Location(id=9007, name="cloud-eu")
     yield place
-    yield hosts.HostLocation(location_id=7, host_id=host.id)
+    yield hosts.HostLocation(location_id=9007, host_id=host.id)
     yield hosts.Maintenance(host_id=host.id, starts_at=NOW, ends_at=later, reason="new disks")
     yield sites.SiteMember(site_id=host.site_id, **owner, role=sites.MemberRole.OWNER)
     yield sites.SiteJoinRequest(site_id=host.site_id, user_id=bert.id)
@@ -114,9 +114,9 @@ def _others(
         first_address=b"\xc6\x33\x64\0",
         last_address=b"\xc6\x33\x64\xff",
     )
-    yield accounts.Identity(id=5, **owner, issuer="https://id.example.org", subject="1")
-    yield accounts.Group(id=3, name="mirrors")
-    yield accounts.GroupMember(group_id=3, **owner)
+    yield accounts.Identity(id=9005, **owner, issuer="https://id.example.org", subject="1")
+    yield accounts.Group(id=9003, name="mirrors")
+    yield accounts.GroupMember(group_id=9003, **owner)
     yield accounts.LoginSession(**owner, token_hash=HASH, expires_at=later, id_token="hush")
     yield accounts.AccountToken(
         purpose=accounts.TokenPurpose.RESET, **owner, email="ada@example.org", token_hash=HASH, expires_at=later
@@ -132,11 +132,11 @@ def _others(
     yield state.RepositoryMirrorState(
         **of, repository_id=repository.id, file_detail_id=file.id, verdict="ok", checked_at=NOW
     )
-    yield state.CrawlRun(id=9, kind=state.RunKind.MIRRORS, started_at=NOW)
-    yield state.CrawlResult(run_id=9, **of, started_at=NOW, seconds=1.5, outcome="ok")
+    yield state.CrawlRun(id=9009, kind=state.RunKind.MIRRORS, started_at=NOW)
+    yield state.CrawlResult(run_id=9009, **of, started_at=NOW, seconds=1.5, outcome="ok")
     yield state.Job(kind="crawl", **of)
-    yield outbox.Event(id=4, kind="host.updated", host_id=host.id, payload={"a": "=1"})
-    yield outbox.Delivery(event_id=4, channel=outbox.Channel.MAIL, target="ada@example.org", next_try_at=NOW)
+    yield outbox.Event(id=9004, kind="host.updated", host_id=host.id, payload={"a": "=1"})
+    yield outbox.Delivery(event_id=9004, channel=outbox.Channel.MAIL, target="ada@example.org", next_try_at=NOW)
     yield banners.Banner(text="Hello", starts_at=NOW)
     yield statistics.AccessStatistic(
         level=statistics.StatisticLevel.DAY,
