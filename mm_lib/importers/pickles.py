@@ -56,9 +56,9 @@ def _look_through(data: bytes) -> None:
         for instruction, argument, _ in pickletools.genops(data):
             if instruction.name not in _PLAIN:
                 raise NotPlain(f"holds the instruction {instruction.name}")
-            if instruction.name in _PUTS and argument > len(data):
+            if instruction.name in _PUTS and (argument or 0) > len(data):
                 raise NotPlain("keeps a value in a place that only makes it large")
-            if instruction.name in _NUMBERS and argument.bit_length() > 8 * _MAX_NUMBER:
+            if instruction.name in _NUMBERS and (argument or 0).bit_length() > 8 * _MAX_NUMBER:
                 raise NotPlain("holds a number without end")
     except NotPlain:
         raise

@@ -129,7 +129,7 @@ def _categories(source: Source, writer: Writer, products: Ids, content: Content)
     writer.put("category", Category, ["name"], rows.values())
     found = writer.ids(Category, "name")
     content.categories = {id_: found[(row["name"],)] for id_, row in rows.items()}
-    content.topdirs = {found[(row["name"],)]: row["topdir"] for row in rows.values()}
+    content.topdirs = {found[(row["name"],)]: str(row["topdir"]) for row in rows.values()}
 
 
 def _name(row: Any, table: str, report: Report) -> str:
@@ -277,7 +277,9 @@ def _whole(value: object) -> int:
 def _repositories(source: Source, writer: Writer, content: Content) -> None:
     columns = ("id", "name", "prefix", "category_id", "version_id", "arch_id", "directory_id", "disabled")
     met = Keys(writer.report, "repository")
-    named, nameless, keys = [], [], {}
+    named: list[Values] = []
+    nameless: list[Values] = []
+    keys = {}
     for row in source.rows("repository", *columns):
         values = _repository(row, content, writer.report)
         if values is None:

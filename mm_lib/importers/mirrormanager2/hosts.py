@@ -145,7 +145,7 @@ class _Details:
         for row in self._source.rows(table, "id", "host_id", *columns):
             where, host = f"{table} {row.id}", self._host(table, row)
             values = read(row, where, self._report) if host else None
-            if host and values and met.free((host, *values.values()), where, str(row[2])):
+            if host and values and met.free((host, values[key[1]]), where, str(row[2])):
                 rows.append({"host_id": host, **values})
         self._writer.put(table, model, key, rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mm_lib.importers.mirrormanager2.source import Source, flag, moment, text
 from mm_lib.importers.mirrormanager2.writer import Keys, Values, Writer
@@ -62,7 +63,7 @@ def take_users(source: Source, writer: Writer) -> dict[str, int]:
     return users
 
 
-def _accounts(source: Source, writer: Writer) -> dict[str, object]:
+def _accounts(source: Source, writer: Writer) -> dict[str, Any]:
     columns = ("id", "user_name", "email_address", "display_name", "password")
     found = {str(row.user_name): row for row in source.rows("mm_user", *columns)}
     for name, row in found.items():
@@ -83,12 +84,12 @@ def _user_name(name: str, where: str, report: Report) -> str:
     return ours
 
 
-def _email(account: object, report: Report) -> str:
-    address = str(getattr(account, "email_address", "") or "")
+def _email(account: Any, report: Report) -> str:
+    address = str(account.email_address or "")
     try:
         return checked_email(address)
     except InvalidValue as error:
-        report.refused("mm_user.email_address", f"mm_user {getattr(account, 'id', '')}", address, error.message)
+        report.refused("mm_user.email_address", f"mm_user {account.id}", address, error.message)
         return ""
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, column, func, inspect, null, select, table
+from sqlalchemy import Boolean, Connection, column, func, inspect, null, select, table
 
 from mm_lib.database import make_engine
 from mm_lib.services.errors import ServiceError
@@ -34,11 +34,11 @@ class Source:
         """The names of its tables."""
         return frozenset(inspect(self._connection).get_table_names())
 
-    def columns(self, name: str) -> frozenset[str]:
-        """The names of a table's columns; none when there is no such table."""
+    def columns(self, name: str) -> dict[str, Any]:
+        """A table's columns with their types; none when there is no such table."""
         if name not in self.tables:
-            return frozenset()
-        return frozenset(found["name"] for found in inspect(self._connection).get_columns(name))
+            return {}
+        return {found["name"]: found["type"] for found in inspect(self._connection).get_columns(name)}
 
     def rows(self, name: str, *wanted: str, order_by: Sequence[str] = ("id",)) -> Iterator[Any]:
         """The rows with these columns, by a cursor on the server. A column that is not there is NULL."""
@@ -50,13 +50,14 @@ class Source:
         return iter(self._connection.execute(query, execution_options={"yield_per": CHUNK}))
 
     def count(self, name: str, used: str = "") -> int:
-        """How many rows there are; with `used`, those where this column says something."""
+        """How many rows there are; with `used`, those where this column says something: not nothing, and not no."""
         there = self.columns(name)
         if not there or (used and used not in there):
             return 0
         query = select(func.count()).select_from(table(name))
         if used:
-            query = query.where(column(used).is_not(None))
+            is_flag = isinstance(there[used], Boolean)
+            query = query.where(column(used, Boolean).is_(True) if is_flag else column(used).is_not(None))
         return self._connection.scalar(query) or 0
 
 
