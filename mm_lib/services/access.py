@@ -79,7 +79,18 @@ _BELOW_HOST: Mapping[str, type[Base]] = {
 IDS = frozenset({"site_id", "host_id", "url_id", "deleted_site_id", "deleted_host_id", *_BELOW_SITE, *_BELOW_HOST})
 # What only administrators and auditors ask for: the services look for it.
 _BEYOND_SITES = frozenset(
-    {"waiting_id", "banner_id", "user_id", "identity_id", "override_id", "delivery_id", "job_id", "run_id"}
+    {
+        "waiting_id",
+        "banner_id",
+        "user_id",
+        "identity_id",
+        "override_id",
+        "delivery_id",
+        "job_id",
+        "run_id",
+        "category_id",
+        "position",
+    }
 )
 
 
@@ -116,11 +127,15 @@ def reach(session: Session, ids: Mapping[str, Any]) -> Reached:
 
 
 def lock(session: Session, reached: Reached) -> None:
-    """Read once more what is meant, and let nobody else change it before the transaction ends."""
+    """Read once more what is meant, and let nobody else change it before the transaction ends. Raises NotFound."""
     rows = list(reached.rows.values())
     row = rows[-1] if rows else reached.host or reached.site
-    if row is not None:
-        session.refresh(row, with_for_update=True)
+    if row is None:
+        return
+    key = type(row).__table__.c.id  # alone: PostgreSQL locks no rows that come by an outer join
+    if session.scalar(select(key).where(key == getattr(row, "id")).with_for_update()) is None:
+        raise _nothing("entry")
+    session.refresh(row)
 
 
 def _find_site(session: Session, ids: Mapping[str, Any]) -> Site | None:
