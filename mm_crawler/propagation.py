@@ -7,8 +7,8 @@ carry that, the next architecture that it carries speaks for it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from random import SystemRandom
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from pyroaring import BitMap
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mm_crawler import crawling, inputs
+from mm_crawler import crawling, inputs, spreading
 from mm_crawler.crawling import Keeper, Options
 from mm_crawler.plan import Planner, usable_urls
 from mm_crawler.report import CategoryTask, CrawlInput, DirectoryVerdict, HostReport, HostTask, Tier, Verdict
@@ -27,7 +27,7 @@ from mm_lib.cli.common import Program, example, json_option, show, wait_option
 from mm_lib.locks import held
 from mm_lib.model.content import Arch, Product, Repository, Version
 from mm_lib.model.state import RunKind
-from mm_lib.model.statistics import PropagationStatistic
+from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
 from mm_lib.services.errors import NotFound
 
 DAY = 86400
@@ -80,8 +80,22 @@ def propagation(
         for first, *_ in groups
     )
     show([row for row in rows if any(row[age.value] for age in Age)], COLUMNS, as_json)
+    _warn(program, measure.late, {first.id: first.prefix for first, *_ in groups})
     if summary.problem:
         raise click.ClickException(summary.problem)
+
+
+def _warn(program: Program, late: Iterable[PropagationVersion], prefixes: Mapping[int, str]) -> None:
+    """Tell, where cron mails it, which updates take too long."""
+    settings = program.settings.crawler
+    for row in late:
+        hours = (row.measured_at - row.published_at).total_seconds() / 3600
+        click.echo(
+            f"warning: {prefixes[row.repository_id]}: after {hours:.0f} hours {row.mirrors_reached} of {row.mirrors} "
+            f"mirrors have the newest metadata; {settings.propagation_alarm_percent:g} % should within "
+            f"{settings.propagation_alarm_hours:g} hours (crawler.propagation_alarm_percent, _hours)",
+            err=True,
+        )
 
 
 def _repositories(session: Session, product: str | None, version: str | None) -> list[Measured]:
@@ -165,6 +179,8 @@ class _Measure(Keeper):
     ) -> None:
         super().__init__(program, tasks, arguments)
         self.counts: dict[int, Counter[Age]] = defaultdict(Counter)  # by the first repository of each group
+        self.late: list[PropagationVersion] = []  # whose newest version takes too long
+        self._has: dict[int, dict[int, int | None]] = defaultdict(dict)  # the same -> mirror -> version
         self._groups = groups
 
     def keep(self, report: HostReport) -> None:
@@ -181,6 +197,9 @@ class _Measure(Keeper):
             asked = [offered[each.id] for each in group if each.id in offered]
             if found or (asked and not any(asked)):
                 self.counts[group[0].id][found or Age.UNKNOWN] += 1
+            first = said.get(group[0].id)
+            if first is not None and age(first):
+                self._has[group[0].id][report.host_id] = first.file_detail_id
 
     def _has_web_address(self, host_category_id: int) -> bool:
         return any(url.startswith(("http://", "https://")) for url in self._tasks[host_category_id].urls)
@@ -188,8 +207,21 @@ class _Measure(Keeper):
     def close(self, outcome: str, counts: dict[str, int]) -> None:
         """Keep the figures and how the run ended."""
         super().close(outcome, counts)
-        now = datetime.now(UTC)
+        now, settings = datetime.now(UTC), self._program.settings.crawler
+        repodata = {
+            repository: directory
+            for task in self._tasks.values()
+            for repository, directory in task.plan.category.repodata.items()
+        }
         with self._program.transaction() as session:
+            spreading.forget(
+                session,
+                now - timedelta(days=settings.propagation_days),
+                now - timedelta(days=settings.propagation_version_days),
+            )
+            followed = spreading.keep(session, self._has, repodata, now)
+            percent, hours = settings.propagation_alarm_percent, settings.propagation_alarm_hours
+            self.late = spreading.late(followed, percent, hours, now)
             session.add_all(
                 PropagationStatistic(repository_id=id_, at=now, **{age.value: of[age] for age in Age})
                 for id_, of in self.counts.items()

@@ -240,6 +240,14 @@ class CrawlerSettings(Section):
     worker_grace: Seconds = Field(30.0, description="a worker that has to end waits so long for its jobs")
     worker_heartbeat: Seconds = Field(10.0, description="seconds between signs of life of a worker")
     worker_stalled: Seconds = Field(60.0, description="a worker without signs of life for so long has its jobs taken")
+    propagation_days: float = Field(30.0, gt=0, description="measurements of propagation are kept so long")
+    propagation_version_days: float = Field(
+        1100.0, gt=0, description="it is kept so long how each version of metadata reached the mirrors"
+    )
+    propagation_alarm_percent: float = Field(
+        80.0, ge=0, le=100, description="mirrors that should have new metadata in time; else a warning; 0: none"
+    )
+    propagation_alarm_hours: float = Field(24.0, gt=0, description="the time that they have for it")
     keep_jobs_days: float = Field(7.0, gt=0, description="jobs that have ended are kept so long")
     check_again_minutes: Minutes = Field(10.0, description="a mirror is checked on request no more often than that")
     private_mirrors: bool = Field(

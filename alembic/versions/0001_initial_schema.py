@@ -1323,6 +1323,41 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_propagation_statistic_at"), ["at"], unique=False)
 
     op.create_table(
+        "propagation_version",
+        sa.Column("repository_id", sa.Integer(), nullable=False),
+        sa.Column("timestamp", sa.BigInteger(), nullable=False),
+        sa.Column("published_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("measured_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("mirrors", sa.Integer(), nullable=False),
+        sa.Column("mirrors_reached", sa.Integer(), nullable=False),
+        sa.Column("requests_reached", sa.Double(), nullable=True),
+        sa.Column("mirrors_50", sa.Integer(), nullable=True),
+        sa.Column("mirrors_80", sa.Integer(), nullable=True),
+        sa.Column("mirrors_90", sa.Integer(), nullable=True),
+        sa.Column("mirrors_95", sa.Integer(), nullable=True),
+        sa.Column("requests_50", sa.Integer(), nullable=True),
+        sa.Column("requests_80", sa.Integer(), nullable=True),
+        sa.Column("requests_90", sa.Integer(), nullable=True),
+        sa.Column("requests_95", sa.Integer(), nullable=True),
+        sa.CheckConstraint(
+            "mirrors >= 0 AND mirrors_reached >= 0 AND mirrors_reached <= mirrors",
+            name=op.f("ck_propagation_version_counts"),
+        ),
+        sa.CheckConstraint(
+            "requests_reached BETWEEN 0 AND 1", name=op.f("ck_propagation_version_requests_reached_share")
+        ),
+        sa.ForeignKeyConstraint(
+            ["repository_id"],
+            ["repository.id"],
+            name=op.f("fk_propagation_version_repository_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("repository_id", "timestamp", name=op.f("pk_propagation_version")),
+    )
+    with op.batch_alter_table("propagation_version", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_propagation_version_published_at"), ["published_at"], unique=False)
+
+    op.create_table(
         "repository_mirror_state",
         sa.Column("host_category_id", sa.Integer(), nullable=False),
         sa.Column("repository_id", sa.Integer(), nullable=False),
@@ -1501,6 +1536,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_repository_mirror_state_file_detail_id"))
 
     op.drop_table("repository_mirror_state")
+    with op.batch_alter_table("propagation_version", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_propagation_version_published_at"))
+
+    op.drop_table("propagation_version")
     with op.batch_alter_table("propagation_statistic", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_propagation_statistic_at"))
 

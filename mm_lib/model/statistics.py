@@ -111,3 +111,33 @@ class PropagationStatistic(Base):
     two_days: Mapped[int]
     older: Mapped[int]
     unknown: Mapped[int]
+
+
+class PropagationVersion(Base):
+    """How one version of a repository's metadata reached the mirrors: seconds from when the master had it.
+
+    A share of mirrors or of requests counts as reached when a measurement sees it: the figures are as fine as the
+    time between measurements. One that was not reached before newer versions took over stays empty.
+    """
+
+    __tablename__ = "propagation_version"
+    __table_args__ = (
+        CheckConstraint("mirrors >= 0 AND mirrors_reached >= 0 AND mirrors_reached <= mirrors", name="counts"),
+        CheckConstraint("requests_reached BETWEEN 0 AND 1", name="requests_reached_share"),
+    )
+
+    repository_id: Mapped[int] = mapped_column(ForeignKey("repository.id", ondelete="CASCADE"), primary_key=True)
+    timestamp: Mapped[int] = mapped_column(BigInteger, primary_key=True, doc="of the version, Unix seconds")
+    published_at: Mapped[datetime] = mapped_column(index=True, doc="when it was first seen on the master")
+    measured_at: Mapped[datetime] = mapped_column(doc="the last time")
+    mirrors: Mapped[int] = mapped_column(doc="that said what they have, at the last measurement")
+    mirrors_reached: Mapped[int] = mapped_column(doc="of them, those with this version or a newer one")
+    requests_reached: Mapped[float | None] = mapped_column(doc="the share of requests that these answer")
+    mirrors_50: Mapped[int | None]
+    mirrors_80: Mapped[int | None]
+    mirrors_90: Mapped[int | None]
+    mirrors_95: Mapped[int | None]
+    requests_50: Mapped[int | None]
+    requests_80: Mapped[int | None]
+    requests_90: Mapped[int | None]
+    requests_95: Mapped[int | None]

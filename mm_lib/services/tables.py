@@ -807,6 +807,18 @@ _NUMBERS = (
         newest_first=True,
         named={"at": "When"},
     ),
+    Table(
+        statistics.PropagationVersion,
+        "How versions of metadata spread",
+        "version",
+        Group.NUMBERS,
+        "repository_id timestamp published_at measured_at mirrors mirrors_reached requests_reached mirrors_50 "
+        "mirrors_80 mirrors_90 mirrors_95 requests_50 requests_80 requests_90 requests_95",
+        "repository_id published_at mirrors mirrors_reached requests_reached mirrors_80 requests_80",
+        label="repository_id timestamp",
+        large=True,
+        newest_first=True,
+    ),
 )
 TABLES: dict[str, Table] = {
     table.name: table for table in (*_CONTENT, *_MIRRORS, *_PLACES, *_PEOPLE, *_STATE, *_NEWS, *_NUMBERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from mm_crawler.propagation import Age, age
 from mm_crawler.report import DirectoryVerdict, Evidence, Verdict
 from mm_lib.database import transaction
 from mm_lib.locks import held
-from mm_lib.model.content import Arch, Repository
+from mm_lib.model.content import Arch, Directory, Repository
 from mm_lib.model.state import CrawlRun, HostCategoryState, RunKind
-from mm_lib.model.statistics import PropagationStatistic
+from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
 from mm_lib.settings import DatabaseSettings
 from tests.crawler.builders import DAY, TOPDIR, World
 from tests.servers import Nginx
@@ -85,6 +86,24 @@ def test_case_42_every_mirror_counts_once_by_the_age_of_the_version_that_it_has(
     assert {name: getattr(kept, name) for name in expected} == expected
     assert session.scalars(select(CrawlRun.kind)).all() == [RunKind.PROPAGATION]
     assert session.scalars(select(HostCategoryState)).all() == []  # it measures, and judges no mirror
+
+
+def test_a_version_that_came_since_the_last_measurement_is_followed_and_its_delay_told(
+    world: World, nginx: Nginx, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MM_CRAWLER__PROPAGATION_ALARM_HOURS", "0.000001")
+    with transaction(session):
+        for name in ("old0", "old1"):
+            world.host(name, nginx.urls[name])
+    assert "warning" not in run().stderr
+    with transaction(session):
+        repodata = session.scalars(select(Directory).where(Directory.path == f"{TOPDIR}/x86_64/repodata")).one()
+        made = world.detail(repodata, b"<repomd>new</repomd>", 101 * DAY)
+        made.first_seen_at = datetime.now(UTC)  # the database's own clock may count in whole seconds
+    told = run().stderr
+    assert "updates-44: after 0 hours 0 of 2 mirrors have the newest metadata; 80 % should" in told
+    followed = session.scalars(select(PropagationVersion)).one()
+    assert (followed.timestamp, followed.mirrors, followed.mirrors_reached) == (101 * DAY, 2, 0)
 
 
 def test_case_42_a_version_without_its_product_is_wrong_usage(world: World) -> None:
