@@ -34,8 +34,9 @@ def previewed(form: PreviewForm, effect: Callable[[], T], change: Change) -> tup
     try:
         shown = effect()
     except InvalidValue as error:
-        if error.field in form:
-            form[error.field].errors = [*form[error.field].errors, error.message]
+        name = error.field.rpartition(": ")[2]  # of rules: "Category rule 3: pattern"
+        if name in form:
+            form[name].errors = [*form[name].errors, error.message]
         else:
             form.form_errors.append(str(error))
         return False, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import select
@@ -45,7 +45,8 @@ class Effect:
 
     told: Sequence[str]
     hosts: Sequence[Host] = ()
-    clients: Sequence[Client] = field(default=())
+    clients: Sequence[Client] = ()
+    about: str = "Client"  # what the clients are, where they are something else
 
 
 def find(session: Session, table: type[Row], id_: int) -> Row:

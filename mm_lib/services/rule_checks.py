@@ -35,7 +35,7 @@ def check_rules(
     for name, given in (entries or {}).items():
         findings = [finding for finding in findings if finding.category != name]
         rules[name] = [rule_of(name, number, entry) for number, entry in enumerate(given, start=1)]
-    paths = {category.name: _repositories(session, category) for category in categories}
+    paths = {category.name: repository_paths(session, category) for category in categories}
     shown = set(named or entries or rules)
     for name in sorted(shown):
         findings += unreachable(name, rules[name], examples, paths.get(name, []))
@@ -51,7 +51,7 @@ def _stored(session: Session, category: str, findings: list[Finding]) -> Iterato
             findings.append(Finding(category, row.position, "invalid", str(error)))
 
 
-def _repositories(session: Session, category: Category) -> list[str]:
+def repository_paths(session: Session, category: Category) -> list[str]:
     """Directories of the category that hold a repository, by what was recorded of their metadata."""
     index = or_(FileDetail.filename.like("Packages%"), FileDetail.filename.like("Sources%"))
     query = (

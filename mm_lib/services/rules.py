@@ -136,6 +136,13 @@ def load_rules(session: Session, text: str, only: Iterable[str] = ()) -> Loaded:
     return Loaded(changes, missing)
 
 
+def replace_rules(session: Session, category: Category, entries: Sequence[RuleEntry]) -> RuleChanges:
+    """Give a category these rules instead of its own. Raises InvalidValue when one cannot be used."""
+    for position, entry in enumerate(entries, start=1):
+        rule_of(category.name, position, entry)
+    return _replace(session, category, entries)
+
+
 def _replace(session: Session, category: Category, entries: Sequence[RuleEntry]) -> RuleChanges:
     earlier = list_rules(session, category.name)
     before, told = [_key(row) for row in earlier], [_told(row) for row in earlier]
