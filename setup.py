@@ -42,6 +42,7 @@ REDIRECTOR = [
     "numpy>=2.1,<3",  # weighted draws: five times faster than in plain Python
     "iptocc>=3.3,<4",  # countries on a fresh machine, without an account or a download
     "urllib3>=2.5,<3",  # fetches the cache: verified TLS, retries, redirects within limits
+    "backports.zstd>=1.2,<2; python_version < '3.14'",  # logs that are replayed may be compressed
 ]
 SIGNING = ["cryptography>=42,<51"]  # Ed25519: mm-admin signs the cache, a fetching redirector checks
 CRAWLER = [
@@ -111,6 +112,7 @@ setup(
         "mm_lib.cli",
         "mm_lib.data",
         "mm_lib.importers",
+        "mm_lib.importers.mirrormanager2",
         "mm_lib.model",
         "mm_lib.outbox",
         "mm_lib.publish",
@@ -141,7 +143,7 @@ setup(
         "mm_lib.data": ["*.csv", "*.md", "rules/*.toml"],
         "mm_lib.publish": ["*.proto", "*.pyi"],
         MIGRATIONS: ["script.py.mako"],
-        "mm_redirector": ["py.typed", "explain.html"],
+        "mm_redirector": ["py.typed", "explain.html", "replay.html"],
         "mm_crawler": ["py.typed"],
         "mm_frontend.data": ["schemas/*.json"],
         "mm_frontend": ["py.typed", "templates/*", "templates/*/*", "static/*", "static/*/*", "translations/*/*/*.po"],

@@ -16,11 +16,10 @@ from mm_lib.cache.schema import ABSENCES
 from mm_redirector.index import Index
 from mm_redirector.location import ClientLocation
 from mm_redirector.query import MirrorQuery, Refusal
-from mm_redirector.selection import Exclusion, Selection, TierKind, countries_of, exclusions
+from mm_redirector.selection import UNIFORM, Exclusion, Selection, countries_of, exclusions
 from mm_redirector.settings import FACTORS, Policy
 from mm_redirector.shuffle import Draw, members
 
-_UNIFORM = (TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN)
 PRIVATE_NAME = "a private mirror"
 
 
@@ -116,7 +115,7 @@ def _mirrors(decision: Decision, names_private: bool) -> Iterator[dict[str, Any]
                 "reason": tier.kind.value,
                 "urls": [] if shown["host"] == PRIVATE_NAME else list(decision.selection.view.urls[host]),
                 "always_up_to_date": bool(decision.selection.target.category.always_up_to_date >> host & 1),
-                **({} if tier.kind in _UNIFORM else {"weight": _arithmetic(decision, host)}),
+                **({} if tier.kind in UNIFORM else {"weight": _arithmetic(decision, host)}),
             }
 
 

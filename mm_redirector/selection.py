@@ -117,7 +117,7 @@ class Claims(NamedTuple):
 
 
 _NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
-_UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
+UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
 _REQUESTED, _GLOBAL = TierKind.REQUESTED, TierKind.GLOBAL  # asking an Enum for a member is slow
 _UNLIMITED = 1 << 30
 _COUNTER = count()
@@ -150,7 +150,7 @@ def _lots(stages: Iterable[Stage], inverse_weights: Numbers) -> Lots:
     for number, (kind, _, mask, _) in enumerate(stages):
         fresh = numbers(mask & ~seen)
         rank[fresh] = number
-        uniform[fresh] = kind in _UNIFORM
+        uniform[fresh] = kind in UNIFORM
         seen |= mask
     if not uniform.any():
         return lots(inverse_weights, rank)

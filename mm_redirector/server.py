@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mm_lib import log
+from mm_lib.cache.codec import CacheError
 from mm_lib.settings import RedirectorSettings, Settings, SettingsError, load
 from mm_redirector import fetch
 
@@ -36,6 +37,10 @@ PREFIX = "mm-redirector-"
 def main() -> None:
     """Entry point of mm-redirector."""
     try:
+        if sys.argv[1:2] == ["replay"]:  # has options of its own
+            from mm_redirector import replay
+
+            raise SystemExit(replay.main(sys.argv[2:]))
         arguments = _arguments()
         settings = _settings(arguments)
         if arguments.command == "fetch":
@@ -44,7 +49,7 @@ def main() -> None:
     except SettingsError as error:
         sys.stderr.write(f"Error: {error}\n")
         raise SystemExit(2) from None
-    except OSError as error:
+    except (OSError, CacheError) as error:
         sys.stderr.write(f"Error: {error}\n")
         raise SystemExit(1) from None
 
@@ -54,7 +59,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "mm-redirector", description=HELP, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", nargs="?", choices=["fetch"], help="only bring the cache file up to date, and end")
+    about = "only bring the cache file up to date, and end; `replay --help` tells of another command"
+    parser.add_argument("command", nargs="?", choices=["fetch"], help=about)
     parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration file [default: $MM_CONFIG]")
     parser.add_argument("--host", help="listen on this address instead of redirector.host")
     parser.add_argument("--port", type=int, help="listen on this port instead of redirector.port")

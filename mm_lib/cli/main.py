@@ -18,8 +18,10 @@ from mm_lib.cli import (
     importing,
     login,
     mirrors,
+    moving,
     outbox,
     placement,
+    policy,
     registry,
     releases,
     rules,
@@ -75,7 +77,9 @@ for command in (
     registry.validate,
     cache.cache,
     statistics.statistics,
+    policy.policy,
 ):
     main.add_command(command)
 mirrors.netblock.add_command(clouds.sync)
+importing.import_group.add_command(moving.mirrormanager2)
 mirrors.site.add_command(site_password.site_password)

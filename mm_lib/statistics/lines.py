@@ -19,7 +19,7 @@ MAX_NAME = 255
 
 # Few groups, for each makes an object per line: an IPv4 address without its last part, day and country together.
 _CLASSIC = re.compile(
-    rb"^IP: ((?:\d{1,3}\.){3}|\S*)\d{0,3}; DATE: (\d{4}-\d\d-\d\d; COUNTRY: (?:[A-Za-z]{2}|N/A)); "
+    rb"^IP: ((?:\d{1,3}\.){3}|\S*)\d{0,3}; DATE: (\d{4}-\d\d-\d\d; COUNTRY: (?:[A-Za-z][A-Za-z0-9]|N/A)); "
     rb"REPO: (\S+); ARCH: (\S+)\r?$",
     re.MULTILINE,
 )
@@ -123,8 +123,8 @@ def origin_of(text: bytes) -> tuple[date, str] | None:
 
 
 def country_of(text: str) -> str:
-    """Two capitals, or the reference's word for no country."""
-    return text.upper() if len(text) == 2 and text.isascii() and text.isalpha() else UNKNOWN_COUNTRY
+    """A code in capitals, A1 for proxies among them, or the reference's word for no country."""
+    return text.upper() if len(text) == 2 and text.isascii() and text.isalnum() else UNKNOWN_COUNTRY
 
 
 def name_of(text: bytes, *, quoted: bool) -> str:

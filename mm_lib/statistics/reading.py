@@ -58,6 +58,11 @@ class Progress:
     length: int
     digest: Digest  # of all before
 
+    @classmethod
+    def start(cls) -> Progress:
+        """Of what was not read yet."""
+        return cls(0, hashlib.sha256())
+
 
 def logs(paths: Iterable[Path]) -> Iterator[Log]:
     """The logs that arguments of a command mean: files, all files of directories by name, "-" for standard input.
