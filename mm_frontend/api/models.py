@@ -48,6 +48,7 @@ _BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
 Moment = Annotated[
     AwareDatetime,
     Field(ge=_BEGINNING, lt=datetime(9999, 1, 1, tzinfo=UTC)),
+    AfterValidator(lambda moment: moment.astimezone(UTC)),  # as it is read later
 ]
 
 

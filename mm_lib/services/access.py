@@ -132,8 +132,9 @@ def lock(session: Session, reached: Reached) -> None:
     row = rows[-1] if rows else reached.host or reached.site
     if row is None:
         return
+    row_id: int = row.id  # type: ignore[attr-defined]  # every row that has a number in a path has it
     key = type(row).__table__.c.id  # alone: PostgreSQL locks no rows that come by an outer join
-    if session.scalar(select(key).where(key == getattr(row, "id")).with_for_update()) is None:
+    if session.scalar(select(key).where(key == row_id).with_for_update()) is None:
         raise _nothing("entry")
     session.refresh(row)
 

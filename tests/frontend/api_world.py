@@ -85,9 +85,10 @@ def opened(template: Path, folder: Path) -> Iterator[ApiWorld]:
         with transaction(session):
             _add_content(session, registry)
             texts = {person: make_token(session, person) for person in (*PEOPLE[1:], "site")}
+    app = create_app(world.SETTINGS, engine)
     enabled, guards.limiter.enabled = guards.limiter.enabled, False
     try:
-        yield ApiWorld(create_app(world.SETTINGS, engine), engine, registry, texts)
+        yield ApiWorld(app, engine, registry, texts)
     finally:
         guards.limiter.enabled = enabled
         engine.dispose()
