@@ -93,6 +93,8 @@ administer  /admin/places/network/<int:override_id>/delete
 administer  /admin/identities/<int:identity_id>/apart
 administer  /admin/banners/new /admin/banners/<int:banner_id> /admin/banners/<int:banner_id>/delete
 administer  /admin/approvals/<int:waiting_id>
+administer  /admin/table/<table>/new /admin/table/<table>/edit/<path:key> /admin/table/<table>/remove/<path:key>
+administer  /admin/table/<table>/bulk /admin/table/<table>/import
 audit       /events /admin/ /admin/table/<table> /admin/table/<table>/row/<path:key> /admin/table/<table>/file
 """
 PARAMETER = re.compile(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>")
@@ -264,7 +266,7 @@ def test_ids_of_another_site_are_not_found_below_ones_own(
     wrong = []
     for method, rule, _ in routes(app):
         names = re.findall(r"<int:(\w+)>", rule)
-        for name in filter(access.IDS.__contains__, names[1:]):
+        for name in filter(registry.others.__contains__, names[1:]):
             mixed = PARAMETER.sub(
                 lambda match, name=name: str({**VALUES, **registry.ids, name: registry.others[name]}[match[1]]),
                 rule,
