@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from mm_frontend.admin.blueprint import blueprint
 from mm_frontend.admin.entries import ENTRIES
 from mm_frontend.db import session
-from mm_lib.services import table_reading, tables
+from mm_lib.services import table_bulk, table_changes, table_import, table_reading, tables
 from mm_lib.services.errors import InvalidValue
 from mm_lib.services.table_queries import Wanted
 from mm_lib.services.tables import Kind, Table
@@ -43,6 +43,9 @@ def table(table: str) -> ResponseReturnValue:
         wanted=wanted,
         problem=problem,
         link=lambda **changes: list_link(found, wanted, **changes),
+        may_add=table_changes.may_add(found),
+        may_import=table_import.may_import(found),
+        actions={name: action.label for name, action in table_bulk.actions(found).items()},
         choices={column.name: column.choices or _TYPES.get(column.kind, ()) for column in found.filters},
     )
     return shown, 422 if problem else 200
@@ -57,6 +60,7 @@ def table_row(table: str, key: str) -> ResponseReturnValue:
         table=found,
         row=table_reading.row(session(), found, key),
         title=table_reading.title(session(), found, key),
+        how=table_changes.writer(found),
         referrers=table_reading.referrers(session(), found, key),
     )
 

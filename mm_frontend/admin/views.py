@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from mm_frontend.admin import approvals, banners, pages, people, places, repositories, tables, transfer
+from mm_frontend.admin import (
+    approvals,
+    banners,
+    bulk,
+    pages,
+    people,
+    places,
+    repositories,
+    tables,
+    tables_forms,
+    transfer,
+)
 from mm_frontend.admin.blueprint import blueprint
 
-__all__ = ["approvals", "banners", "blueprint", "pages", "people", "places", "repositories", "tables", "transfer"]
+__all__ = [
+    "approvals",
+    "banners",
+    "blueprint",
+    "bulk",
+    "pages",
+    "people",
+    "places",
+    "repositories",
+    "tables",
+    "tables_forms",
+    "transfer",
+]

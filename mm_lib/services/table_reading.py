@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from pyroaring import BitMap
-from sqlalchemy import ColumnElement, Select, and_, func, literal, select, tuple_, union_all
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, func, literal, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from mm_lib.model.base import UtcDateTime
@@ -294,7 +294,7 @@ def _of_key(attribute: Any, text: str) -> Any:
     kind = attribute.type.python_type
     if kind is int:
         number = int(text)
-        if not 0 <= number < 2**31:
+        if not 0 <= number < 2 ** (63 if isinstance(attribute.type, BigInteger) else 31):
             raise ValueError(text)
         return number
     return date.fromisoformat(text) if kind is date else kind(text)

@@ -151,6 +151,9 @@ def _others(
         day=date(2026, 11, 20), dimension=statistics.AccessDimension.ALL, name="", requests=1, clients=1, sketch=b"hush"
     )
     yield statistics.AccessLogRead(head=1, length=2, digest=HASH, name="access.log", lines=3, malformed=0, read_at=NOW)
+    yield statistics.PropagationVersion(
+        repository_id=repository.id, timestamp=2**32, published_at=NOW, measured_at=NOW, mirrors=2, mirrors_reached=1
+    )
     yield statistics.PropagationStatistic(
         repository_id=repository.id, at=NOW, same_day=1, one_day=0, two_days=0, older=0, unknown=0
     )
