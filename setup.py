@@ -87,6 +87,7 @@ TEST = [
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",  # both cores
     "hypothesis>=6.120,<7",  # hostile input
+    "schemathesis>=4.32,<5",  # asks the API what its description allows, and other things
     "jsonschema-rs>=0.40,<1",  # documents against their published schemas
     "playwright>=1.49,<2",  # drives Debian's Chromium
     "ruff>=0.9",
