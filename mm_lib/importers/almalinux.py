@@ -9,18 +9,19 @@ from mm_lib.importers.drafts import DraftUrl, Found, MirrorDraft, refused, truth
 from mm_lib.registry.yaml_text import Parsed, Path, Unreadable
 from mm_lib.registry.yaml_text import parse as parse_yaml
 
-_TAKEN = {
-    "name",
-    "address",
-    "geolocation",
-    "update_frequency",
-    "sponsor",
-    "sponsor_url",
-    "email",
-    "asn",
-    "subnets",
-    "private",
-    "monopoly",
+_MAPPING, _ONE, _SEVERAL = "mapping", "one", "several"
+_KINDS = {
+    "name": _ONE,
+    "address": _MAPPING,
+    "geolocation": _MAPPING,
+    "update_frequency": _ONE,
+    "sponsor": _ONE,
+    "sponsor_url": _ONE,
+    "email": _SEVERAL,
+    "asn": _SEVERAL,
+    "subnets": _SEVERAL,
+    "private": _ONE,
+    "monopoly": _ONE,
 }
 # What there is no column for stands in the public comment, where it is read and can be exported from.
 COMMENTED = {"city": "City", "state_province": "State or province", "update_frequency": "Update frequency"}
@@ -48,9 +49,8 @@ def _mirror(parsed: Parsed, path: Path, entry: Any) -> Found:
         yield refused("mirror", where, str(entry)[:80], "is no mapping with a name and addresses")
         return
     name = _text(entry.get("name"))
-    for key in entry:
-        if key not in _TAKEN:
-            yield refused("field", _where(parsed, (*path, key)), name, f"the field {key} has no place in the registry")
+    for at, reason in _misplaced(entry):
+        yield refused("field", _where(parsed, (*path, *at)), name, reason)
     if truth(entry.get("monopoly")):
         yield refused("field", _where(parsed, (*path, "monopoly")), name, _ALONE)
     address, place = (_mapping(entry.get(key)) for key in ("address", "geolocation"))
@@ -74,9 +74,31 @@ def _mirror(parsed: Parsed, path: Path, entry: Any) -> Found:
         private=private,
         asns=tuple(_texts(entry.get("asn"))),
         netblocks=tuple(_texts(subnets)),
-        email=_text(entry.get("email")),
+        email=",".join(_texts(entry.get("email"))),
         comment="\n".join(f"{label}: {_text(facts[key])}" for key, label in COMMENTED.items() if _text(facts.get(key))),
     )
+
+
+def _misplaced(entry: dict[str, Any]) -> Iterable[tuple[Path, str]]:
+    """Fields that are not known, and values of another kind than a field has."""
+    for key, value in entry.items():
+        kind = _KINDS.get(key)
+        if kind is None:
+            yield (key,), f"the field {key} has no place in the registry"
+        elif value is None:
+            continue
+        elif kind is _MAPPING and not isinstance(value, dict):
+            yield (key,), f"{key} must be a mapping"
+        elif kind is _MAPPING:
+            for name, inner in value.items():
+                if key == "geolocation" and name not in ("country", "state_province", "city"):
+                    yield (key, name), f"the field {key}.{name} has no place in the registry"
+                elif isinstance(inner, dict | list):
+                    yield (key, name), f"{key}.{name} must be one value"
+        elif isinstance(value, dict) or (kind is _ONE and isinstance(value, list)):
+            yield (key,), f"{key} must be {'one value' if kind is _ONE else 'a value or a list'}"
+        elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+            yield (key,), f"{key} must be a list of values"
 
 
 def _where(parsed: Parsed, path: Path) -> str:

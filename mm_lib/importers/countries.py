@@ -69,6 +69,8 @@ def find(text: str) -> Country:
     first, _, rest = written.partition(" ")
     if rest and first in continents():  # "AT Austria"
         return Country(first)
+    if rest and first in COMMON_MISTAKES:
+        return find(first)
     named = _names().get(_plain(written))
     return Country(named, f"{written!r} is {named}") if named else Country(None)
 

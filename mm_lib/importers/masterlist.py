@@ -28,7 +28,7 @@ def parse(text: str, file: str) -> Found:
                 yield refused("field", f"{file}:{line + offset}", one[:80], "is neither a field nor part of one")
         fields = {key: " ".join(value.split()) for key, value in Deb822(lines).items()}
         if fields:
-            yield from _mirror({key.lower(): value for key, value in fields.items()}, where)
+            yield from _mirror(fields, where)
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -43,17 +43,21 @@ def _paragraphs(text: str) -> Iterator[tuple[int, list[str]]]:
         start, lines = number + 1, []
 
 
-def _mirror(fields: dict[str, str], where: str) -> Found:
+def _mirror(spelled: dict[str, str], where: str) -> Found:
+    fields = {name.lower(): value for name, value in spelled.items()}
     site = fields.get("site", "").strip("/")
     urls = []
-    for name, value in fields.items():
+    for name, value in spelled.items():
         if found := _URL_FIELD.fullmatch(name):
             address = value if "://" in value else f"{found['scheme']}://{site}/{value.lstrip('/')}"
             urls.append(DraftUrl(address if site or "://" in value else "", found["part"]))
-        elif name not in _TAKEN and value:
+        elif name.lower() not in _TAKEN and value:
             yield refused("field", where, site, f"the field {name} has no place in the registry")
     sponsor, url = _sponsor(fields.get("sponsor", ""))
-    mail = _MAIL.search(fields.get("maintainer", ""))
+    maintainer = fields.get("maintainer", "")
+    mails = _MAIL.findall(maintainer)
+    if maintainer and not mails:
+        yield refused("email", where, maintainer, "names no mailbox in angle brackets")
     notes = [f"Location: {fields['location']}" if fields.get("location") else "", fields.get("comment", "")]
     yield MirrorDraft(
         where,
@@ -62,7 +66,7 @@ def _mirror(fields: dict[str, str], where: str) -> Found:
         site=sponsor,
         site_url=url,
         country=fields.get("country", ""),
-        email=mail[1] if mail else "",
+        email=",".join(mails),
         comment="\n".join(filter(None, notes)),
     )
 

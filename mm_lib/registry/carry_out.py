@@ -73,7 +73,7 @@ class Powers:
 
 
 def trial(session: Session, steps: Iterable[Step], powers: Powers) -> list[Refusal]:
-    """What would be refused. The session must be rolled back afterwards."""
+    """What would be refused. The session must be frozen, for SQLite's savepoints, and rolled back afterwards."""
     work = _Work(session, powers, list(steps))
     refused = []
     for step in work.steps:

@@ -101,9 +101,9 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             raise self._refused(node, f"is nested deeper than {MAX_DEPTH} levels")
         self._met.add(id(node))
-        if isinstance(node, MappingNode):
+        if isinstance(node, MappingNode) and node.tag == f"{_STANDARD}map":
             return self._mapping(node, path)
-        if isinstance(node, SequenceNode):
+        if isinstance(node, SequenceNode) and node.tag == f"{_STANDARD}seq":
             return [self.build(child, (*path, index)) for index, child in enumerate(node.value)]
         return self._scalar(node)
 
