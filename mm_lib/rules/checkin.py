@@ -179,6 +179,8 @@ def shown(value: Any) -> str:
 
 def full_path(topdir: str, below: str) -> str | None:
     """The directory's path below the content root; None when the client's word leads out of its tree."""
+    if below and not below.startswith("/") and not below.endswith("/") and "//" not in below and "." not in below:
+        return f"{topdir}/{below}" if topdir else below  # as nearly all are written
     parts = [part for part in below.split("/") if part not in ("", ".")]
     if ".." in parts:
         return None

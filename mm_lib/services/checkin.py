@@ -5,13 +5,13 @@ Presence is one bitmap per category that the host carries, as the crawler keeps 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from pyroaring import BitMap
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, undefer
 
 from mm_lib.model.base import State
@@ -24,6 +24,7 @@ from mm_lib.services import hosts, site_passwords
 from mm_lib.services.errors import NotAllowed, NotFound
 
 BY = "check-in"  # who decided, where a state names somebody
+ROWS = 5_000  # of the database that are looked at together
 _SWITCHED_OFF = "the mirror's own check-in says that it is not active"
 
 
@@ -117,9 +118,9 @@ def _carried(session: Session, host: Host) -> Iterable[HostCategory]:
 def _believe(session: Session, carried: HostCategory, paths: Iterable[str], now: datetime) -> Counted:
     """Keep which of the category's directories are there."""
     category = carried.category
-    known, total = _directories(session, category)
-    said = {full_path(category.topdir, path) for path in paths}
-    found = BitMap(known[path] for path in said & known.keys())
+    topdir = category.topdir
+    said = {full_path(topdir, path) for path in paths}
+    found, total = _compare(session, category, said), _expected(session, category)
     query = select(HostCategoryState).where(HostCategoryState.host_category_id == carried.id)
     state = session.scalar(query.options(undefer(HostCategoryState.up_to_date)))
     before = BitMap.deserialize(state.up_to_date) if state is not None else BitMap()
@@ -131,12 +132,24 @@ def _believe(session: Session, carried: HostCategory, paths: Iterable[str], now:
     return Counted(category.name, len(found & before), len(found - before), len(before - found), len(said) - len(found))
 
 
-def _directories(session: Session, category: Category) -> tuple[dict[str | None, int], int]:
-    """Path -> id of all, and how many of them mirrors should have."""
-    rows = session.execute(
-        select(Directory.path, Directory.id, Directory.readable).where(Directory.category_id == category.id)
-    ).all()
-    return {path: id_ for path, id_, _ in rows}, sum(readable for _, _, readable in rows)
+def _compare(session: Session, category: Category, said: Set[str | None]) -> BitMap:
+    """The directories that the master has, too.
+
+    By the driver's own cursor, some at a time: rows of SQLAlchemy would take five times as long for 150,000.
+    """
+    found = BitMap()
+    query = select(Directory.path, Directory.id).where(Directory.category_id == category.id)
+    with session.connection().execute(query) as result:
+        assert result.cursor is not None
+        while rows := result.cursor.fetchmany(ROWS):
+            found.update([id_ for path, id_ in rows if path in said])
+    return found
+
+
+def _expected(session: Session, category: Category) -> int:
+    """How many directories mirrors should have."""
+    query = select(func.count()).where(Directory.category_id == category.id, Directory.readable)
+    return session.scalar(query) or 0
 
 
 def _switch(session: Session, host: Host, active: bool | None) -> None:
