@@ -15,6 +15,7 @@ from mm_crawler.mirrors import selection_options
 from mm_crawler.report import Tier
 from mm_crawler.selection import Selection
 from mm_lib.cli.common import Program, example, json_option, show
+from mm_lib.services import crawl_queue
 
 STATES = ("waiting", "running", "failed", "done")
 COLUMNS = ("id", "state", "host", "category", "tier", "tries", "queued_at", "seconds", "worker")
@@ -90,13 +91,13 @@ def show_jobs(
     jobs.require_queue(program.engine)
     if retried is not None:
         with program.transaction() as session:
-            jobs.retry(session, retried)
+            crawl_queue.retry(session, retried)
         click.echo(f"Job {retried} is waiting again.")
     elif prune is not None:
         with program.transaction() as session:
-            number = jobs.prune(session, prune)
+            number = crawl_queue.prune(session, prune)
         click.echo(f"Forgot {number:,} jobs.")
     else:
         with program.reading() as session:
-            found = jobs.list_jobs(session, states or [state for state in STATES if state != "done"])
+            found = crawl_queue.list_jobs(session, states or [state for state in STATES if state != "done"])
         show(found, JSON_COLUMNS if as_json else COLUMNS, as_json)

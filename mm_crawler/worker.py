@@ -29,6 +29,7 @@ from mm_crawler.requested import NOTHING
 from mm_lib import locks
 from mm_lib.cli.common import Program
 from mm_lib.model.hosts import HostCategory
+from mm_lib.services import crawl_queue
 from mm_lib.services import jobs as checks
 
 HAND_OVER_SECONDS = 5.0  # between looks for requested checks
@@ -208,7 +209,7 @@ class Worker:
     def _forget(self) -> None:
         days = self._settings.keep_jobs_days
         with self._program.transaction() as session:
-            jobs.prune(session, days)
+            crawl_queue.prune(session, days)
             checks.prune(session, datetime.now(UTC) - timedelta(days=days))
 
 
