@@ -162,7 +162,7 @@ def linux(mirror: dict[str, Any]) -> dict[str, Any]:
 def schema(client: FlaskClient, name: str) -> Draft202012Validator:
     served = client.get(f"/schemas/{name}.json")
     assert served.content_type == "application/schema+json"
-    assert served.get_json() == json.loads(Path(f"docs/schemas/{name}.json").read_text())
+    assert served.get_json() == json.loads(Path(f"docs/schemas/{name}.schema.json").read_text())
     meta.validate(served.get_json())
     return Draft202012Validator(served.get_json(), validate_formats=True)
 
