@@ -1,7 +1,8 @@
 """Bring the catalogues of mm_frontend up to date with the texts in the source: python -m utils.translations
 
 New texts are added without a translation, which `msgid ""` searches find and a test refuses; those that are gone are
-taken out. What visitors see is translated; the pages for operators and administrators are English.
+taken out. What visitors, people who sign in and operators of mirrors see is translated; pages for administrators are
+English.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 FRONTEND = Path(__file__).parent.parent / "mm_frontend"
-# Relative to FRONTEND: everything that somebody without an account meets.
-VISITED = ("public/", "templates/public/", "templates/errors/", "templates/base.html", "templates/_macros.html")
+# Relative to FRONTEND: everything that people meet who look after no mirror.
+VISITED = (
+    *("public/", "templates/public/", "templates/errors/", "templates/base.html", "templates/_macros.html"),
+    *("auth/", "templates/auth/"),
+)
 VISITED_MODULES = ("theme.py", "errors.py", "language.py")
 _METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 
 from flask import Blueprint, Response, request
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
 
 blueprint = Blueprint("auth", __name__)
 
@@ -13,6 +15,25 @@ FAILURES_PER_ADDRESS = "20 per 5 minutes; 100 per hour"
 FAILURES_PER_NAME = "10 per 5 minutes; 50 per hour"
 MAILS_PER_ADDRESS = "10 per hour"  # whoever asks for a mail does not wait for an answer that could tell anything
 PROVIDER_PER_ADDRESS = "60 per 5 minutes"
+
+
+# What services tell people who sign in. They know no languages, so their texts are marked here.
+_OF_SERVICES = (
+    _("User name and password do not match an account."),
+    _("This account is disabled. An administrator can say why."),
+    _("Your account is in none of the groups that may sign in here."),
+    _("The directory cannot be asked right now. Please try again in some minutes."),
+    _("The provider cannot be asked right now. Please try again in some minutes."),
+    _("The sign-in did not work. Please begin again."),
+    _("must have at least 12 characters"),
+    _("is too easy to guess"),
+    _("That code is wrong. Does your device have the right time?"),
+)
+
+
+def said_by_services(text: str) -> str:
+    """In the reader's language, where it is one of the texts above."""
+    return str(gettext(text))
 
 
 def failed(response: Response) -> bool:

@@ -20,6 +20,7 @@ from mm_frontend.auth.blueprint import (
     blueprint,
     failed,
     keep_nowhere,
+    said_by_services,
 )
 from mm_frontend.auth.forms import (
     AccountForm,
@@ -36,21 +37,21 @@ from mm_frontend.guards import limiter, login_required, the_viewer, viewer
 from mm_frontend.settings import everything
 from mm_frontend.settings import login as login_settings
 from mm_lib.database import transaction
-from mm_lib.model.accounts import TokenPurpose
+from mm_lib.model.accounts import TokenPurpose, User
 from mm_lib.services import accounts, mailed_links, second_factor
 from mm_lib.services.accounts import SignInRefused
 from mm_lib.services.errors import AlreadyExists, InvalidValue
 from mm_lib.services.sign_ins import Source
 
-_LINK_MAIL = """\
-{greeting}
 
-{why}
+def _link_mail(greeting: str, why: str, address: str, until: datetime, otherwise: str) -> str:
+    """A mail with a link, in the language of whoever asked for it."""
+    works = gettext("The link works once, until %(moment)s UTC.", moment=f"{until:%Y-%m-%d %H:%M}")
+    return f"{greeting}\n\n{why}\n\n{address}\n\n{works} {otherwise}\n"
 
-{address}
 
-The link works once, until {until:%Y-%m-%d %H:%M} UTC. {otherwise}
-"""
+def _hello(user: User) -> str:
+    return str(gettext("Hello %(name)s,", name=user.display_name or user.name))
 
 
 def _link_lifetime() -> timedelta:
@@ -72,7 +73,7 @@ def _put_errors(form: FlaskForm, error: InvalidValue | AlreadyExists) -> None:
     """A refusal of the service, shown at its field."""
     name = error.field if isinstance(error, InvalidValue) else "name"
     field = form[name] if name in form else next(iter(form))
-    told = error.message if isinstance(error, InvalidValue) else str(error)
+    told = said_by_services(error.message if isinstance(error, InvalidValue) else str(error))
     field.errors = [*field.errors, f"{field.label.text}: {told}" if isinstance(error, InvalidValue) else told]
 
 
@@ -94,12 +95,14 @@ def forgotten() -> ResponseReturnValue:
         mail.send(
             user.email,
             gettext("A new password"),
-            _LINK_MAIL.format(
-                greeting=f"Hello {user.display_name or user.name},",
-                why=f"somebody asked for a new password of your account {user.name}. Choose it here:",
+            _link_mail(
+                greeting=_hello(user),
+                why=gettext(
+                    "somebody asked for a new password of your account %(name)s. Choose it here:", name=user.name
+                ),
                 address=_address("auth.new_password", token),
                 until=now + _link_lifetime(),
-                otherwise="If it was not you, there is nothing to do: your password stays as it is.",
+                otherwise=gettext("If it was not you, there is nothing to do: your password stays as it is."),
             ),
         )
     return redirect(url_for("auth.mail_sent"))
@@ -151,8 +154,10 @@ def register() -> ResponseReturnValue:
     if token:
         _mail_offer(form.email.data.strip(), token, now)
     elif owner is not None:
-        told = f"Somebody asked for a new account with this address. You have one: its name is {owner.name}.\n"
-        mail.send(owner.email, gettext("You have an account"), told)
+        told = gettext(
+            "Somebody asked for a new account with this address. You have one: its name is %(name)s.", name=owner.name
+        )
+        mail.send(owner.email, gettext("You have an account"), f"{told}\n")
     return redirect(url_for("auth.mail_sent"))
 
 
@@ -160,12 +165,12 @@ def _mail_offer(email: str, token: str, now: datetime) -> None:
     mail.send(
         email,
         gettext("Your new account"),
-        _LINK_MAIL.format(
-            greeting="Hello,",
-            why="somebody asked for an account with this address. Choose its name and password here:",
+        _link_mail(
+            greeting=gettext("Hello,"),
+            why=gettext("somebody asked for an account with this address. Choose its name and password here:"),
             address=_address("auth.make_account", token),
             until=now + _link_lifetime(),
-            otherwise="If it was not you, there is nothing to do: no account is made.",
+            otherwise=gettext("If it was not you, there is nothing to do: no account is made."),
         ),
     )
 
@@ -247,19 +252,19 @@ def change_address() -> ResponseReturnValue:
 def _mail_new_address(name: str, email: str, token: str | None, now: datetime) -> None:
     """To whoever reads the new address. That another account has it is told there only."""
     if token is None:
-        why = "Another account has it, or too many links are open."
-        told = f"Somebody wanted this address for the account {name}. {why}\n"
-        mail.send(email, gettext("Your new mail address"), told)
+        told = gettext("Somebody wanted this address for the account %(name)s.", name=name)
+        why = gettext("Another account has it, or too many links are open.")
+        mail.send(email, gettext("Your new mail address"), f"{told} {why}\n")
         return
     mail.send(
         email,
         gettext("Your new mail address"),
-        _LINK_MAIL.format(
-            greeting="Hello,",
-            why=f"somebody wants this address for the account {name}. Confirm it here:",
+        _link_mail(
+            greeting=gettext("Hello,"),
+            why=gettext("somebody wants this address for the account %(name)s. Confirm it here:", name=name),
             address=_address("auth.confirm_address", token),
             until=now + _link_lifetime(),
-            otherwise="If it was not you, there is nothing to do: nothing is changed.",
+            otherwise=gettext("If it was not you, there is nothing to do: nothing is changed."),
         ),
     )
 
@@ -275,12 +280,14 @@ def confirm_address(token: str) -> ResponseReturnValue:
     with transaction(session()) as database:
         user, before = mailed_links.change_address(database, token, now)
     if before:
-        told = (
-            f"Hello {user.display_name or user.name},\n\nthe mail address of your account {user.name} is now "
-            f"{user.email}; mails come here no more.\n\nIf it was not you, somebody knows your password: write to "
-            "an administrator at once.\n"
+        told = gettext(
+            "the mail address of your account %(name)s is now %(email)s; mails come here no more.",
+            name=user.name,
+            email=user.email,
         )
-        mail.send(before, gettext("Your mail address was changed"), told)
+        otherwise = gettext("If it was not you, somebody knows your password: write to an administrator at once.")
+        text = f"{_hello(user)}\n\n{told}\n\n{otherwise}\n"
+        mail.send(before, gettext("Your mail address was changed"), text)
     signing.log.info("%r changed the mail address", user.name)
     flash(gettext("Your mail address is changed."))
     return redirect(url_for("auth.account"))
@@ -305,7 +312,7 @@ def switch_on_code() -> ResponseReturnValue:
             signing.log.info("%r switched one-time codes on", person.name)
             return keep_nowhere(make_response(render_template("auth/recovery_codes.html", codes=codes)))
         except InvalidValue as error:
-            form.code.errors = [error.message]
+            form.code.errors = [said_by_services(error.message)]
     with transaction(session()) as database:
         secret = second_factor.prepare(database, person.user_id, now, again=request.method == "POST")
     address = second_factor.address(secret, person.name, everything().frontend.site_name)

@@ -12,7 +12,7 @@ from flask_babel import gettext
 from werkzeug.exceptions import NotFound
 
 from mm_frontend.auth import signing, sources
-from mm_frontend.auth.blueprint import FAILURES_PER_ADDRESS, PROVIDER_PER_ADDRESS, blueprint, failed
+from mm_frontend.auth.blueprint import FAILURES_PER_ADDRESS, PROVIDER_PER_ADDRESS, blueprint, failed, said_by_services
 from mm_frontend.auth.forms import safe_next
 from mm_frontend.auth.views import sign_in_page
 from mm_frontend.db import session
@@ -46,7 +46,7 @@ def begin_at_provider(name: str) -> ResponseReturnValue:
     try:
         return redirect(provider.begin(target, []))
     except ServiceError as down:
-        return sign_in_page(target, str(down), 503)
+        return sign_in_page(target, said_by_services(str(down)), 503)
 
 
 @blueprint.get("/login/oidc/<name>/callback")
@@ -63,9 +63,9 @@ def back_from_provider(name: str) -> ResponseReturnValue:
         return _enter(provider, begun)
     except NotAllowed as refusal:
         signing.refused(f"somebody at {name}", getattr(refusal, "reason", str(refusal)))
-        return sign_in_page("", str(refusal), 403)
+        return sign_in_page("", said_by_services(str(refusal)), 403)
     except ServiceError as down:
-        return sign_in_page("", str(down), 503)
+        return sign_in_page("", said_by_services(str(down)), 503)
 
 
 def _enter(provider: Provider, begun: dict[str, str]) -> Response:

@@ -10,7 +10,14 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 
 from mm_frontend.auth import signing, sources
-from mm_frontend.auth.blueprint import FAILURES_PER_ADDRESS, FAILURES_PER_NAME, blueprint, failed, typed_name
+from mm_frontend.auth.blueprint import (
+    FAILURES_PER_ADDRESS,
+    FAILURES_PER_NAME,
+    blueprint,
+    failed,
+    said_by_services,
+    typed_name,
+)
 from mm_frontend.auth.forms import CodeForm, SignInForm, safe_next
 from mm_frontend.auth.session import drop, idle
 from mm_frontend.db import session
@@ -62,9 +69,9 @@ def login() -> ResponseReturnValue:
     try:
         return by(form.name.data, form.password.data, target)
     except NotAllowed as refusal:
-        return sign_in_page(target, str(refusal), 422, form)
+        return sign_in_page(target, said_by_services(str(refusal)), 422, form)
     except ServiceError as down:  # the directory
-        return sign_in_page(target, str(down), 503, form)
+        return sign_in_page(target, said_by_services(str(down)), 503, form)
 
 
 def _by_password(name: str, password: str, target: str) -> Response:

@@ -11,14 +11,15 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_babel import gettext
 from sqlalchemy import Engine
 
 from mm_frontend import theme
 from mm_frontend.app import create_app
-from mm_frontend.language import LANGUAGES, catalogue
+from mm_frontend.language import LANGUAGES, catalogue, current, translated
 from mm_lib.database import make_engine, make_sessions
 from mm_lib.settings import DatabaseSettings
-from tests.frontend.world import build, headline, links, settings, text
+from tests.frontend.world import build, headline, links, settings, text, token
 from utils.translations import catalogues, extract
 
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
@@ -43,23 +44,23 @@ def read(language: str) -> Catalog:
 
 
 def placeholders(text_: str) -> set[str]:
-    return set(re.findall(r"%\(\w+\)[sd]", text_))
+    return set(re.findall(r"%\(\w+\)[sdg]", text_))
 
 
 def forms(texts: str | tuple[str, ...] | list[str]) -> list[str]:
     return [texts] if isinstance(texts, str) else list(texts)
 
 
-def broken(source: Message, translated: Message | None) -> str:
+def broken(source: Message, found: Message | None) -> str:
     """What is wrong with a translation; empty: nothing."""
-    if translated is None or translated.fuzzy or not all(forms(translated.string)):
+    if found is None or found.fuzzy or not all(forms(found.string)):
         return "not translated"
     wanted = placeholders(forms(source.id)[-1])
-    if any(placeholders(form) != wanted for form in forms(translated.string)):
+    if any(placeholders(form) != wanted for form in forms(found.string)):
         return "other placeholders"
     try:
-        values = {name[2:-2]: "1" for name in wanted}
-        _ = [form % values for form in forms(translated.string)] if wanted or "%%" in str(source.id) else []
+        values = {name[2:-2]: 1 for name in wanted}
+        _ = [form % values for form in forms(found.string)] if wanted or "%%" in str(source.id) else []
     except ValueError as error:
         return str(error)
     return ""
@@ -101,11 +102,23 @@ def test_the_browser_says_which_language(client: FlaskClient, accepted: str, lan
     assert "Accept-Language" in page.headers["Vary"]
 
 
-def test_pages_that_are_not_translated_are_english_as_a_whole(client: FlaskClient) -> None:
-    page = client.get("/login", headers=GERMAN)
-    assert '<html lang="en">' in page.text
-    assert "Spiegel" not in page.text
-    assert not [link for link in links(page) if "lang=" in link]
+def test_pages_about_signing_in_speak_the_readers_language(client: FlaskClient) -> None:
+    """What services say of a wrong password, too."""
+    assert headline(client.get("/login", headers=GERMAN)) == "Anmelden"
+    form = {"csrf_token": token(client), "name": "nobody", "password": "wrong"}
+    refused = text(client.post("/login", data=form, headers=GERMAN))
+    assert "Benutzername und Passwort passen zu keinem Konto." in refused
+    assert "Geben Sie Ihren Benutzernamen ein." in text(
+        client.post("/login", data={**form, "name": ""}, headers=GERMAN)
+    )
+
+
+def test_pages_that_are_not_translated_are_english_as_a_whole(app: Flask) -> None:
+    """Those for administrators."""
+    with app.test_request_context("/admin/", headers=GERMAN):
+        assert (current(), gettext("Mirrors"), translated()) == ("en", "Mirrors", False)
+    with app.test_request_context("/account", headers=GERMAN):
+        assert (current(), gettext("Mirrors"), translated()) == ("de", "Spiegel", True)
 
 
 def test_readers_of_other_languages_get_the_installations_own(engine: Engine) -> None:
