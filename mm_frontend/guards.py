@@ -54,6 +54,7 @@ PARTS: dict[str, Who] = {
     "files": EVERYBODY,
     "health": EVERYBODY,
     "public": EVERYBODY,
+    "statistics": EVERYBODY,
 }
 # Everything else: endpoint -> who may. An endpoint that stands in neither table is closed to everybody.
 ENDPOINTS: dict[str, Who] = {
@@ -157,6 +158,17 @@ ENDPOINTS: dict[str, Who] = {
     "admin.new_rule": ADMINISTER,
     "admin.edit_rule": ADMINISTER,
     "admin.drop_rule": ADMINISTER,
+    "admin.monitor_page": AUDIT,
+    "admin.monitor_checks": AUDIT,
+    "admin.monitor_jobs": AUDIT,
+    "admin.monitor_runs": AUDIT,
+    "admin.monitor_messages": AUDIT,
+    "admin.cancel_check": ADMINISTER,
+    "admin.repeat_check": ADMINISTER,
+    "admin.cancel_job": ADMINISTER,
+    "admin.repeat_job": ADMINISTER,
+    "admin.deliver_again": ADMINISTER,
+    "admin.deliver_all_again": ADMINISTER,
     "admin.banner_list": AUDIT,
     "admin.new_banner": ADMINISTER,
     "admin.edit_banner": ADMINISTER,

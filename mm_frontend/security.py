@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from flask_talisman import Talisman
 from flask_wtf.csrf import CSRFProtect
 
@@ -20,6 +20,10 @@ CONTENT_SECURITY_POLICY = {
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
 }
+# Pages with charts draw them by scripts of our own, in files; they set g.scripts before their view.
+_SCRIPTED = CONTENT_SECURITY_POLICY | {"script-src": "'self'"}
+_SCRIPTED_POLICY = "; ".join(f"{name} {value}" for name, value in _SCRIPTED.items())
+
 PERMISSIONS_POLICY = dict.fromkeys(
     ("browsing-topics", "camera", "display-capture", "geolocation", "microphone", "payment", "usb"), "()"
 )
@@ -42,6 +46,7 @@ def harden(app: Flask, settings: FrontendSettings) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its cookie: a form may stay open over lunch
     )
     csrf.init_app(app)
+    app.after_request(_allow_scripts)  # the last one is called first: after what Talisman does
     Talisman(
         app,
         force_https=False,  # the proxy redirects; here it could only loop
@@ -59,6 +64,12 @@ def harden(app: Flask, settings: FrontendSettings) -> None:
 def cookie_name(purpose: str, settings: FrontendSettings) -> str:
     """Over https browsers keep a __Host- cookie from being set by another host or without Secure."""
     return f"{'__Host-' if settings.https else ''}mm_{purpose}"
+
+
+def _allow_scripts(response: Response) -> Response:
+    if g.get("scripts", False):
+        response.headers["Content-Security-Policy"] = _SCRIPTED_POLICY
+    return response
 
 
 def _isolate(response: Response) -> Response:

@@ -1,0 +1,101 @@
+// Draws the charts from the tables beside them, in the colours of the page. Without this script the tables remain.
+"use strict";
+
+(() => {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+  const drawn = new Map();
+
+  function colours() {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+    return { ink: colour("ink"), dim: colour("dim"), line: colour("line"), accent: colour("accent"), surface: colour("surface") };
+  }
+
+  function rows(place) {
+    const found = document.getElementById(place.dataset.table).querySelectorAll("tbody tr");
+    return Array.from(found, (row) => Array.from(row.querySelectorAll("[data-value]"), (cell) => cell.dataset.value));
+  }
+
+  function short(number) {
+    return new Intl.NumberFormat(document.documentElement.lang, { notation: "compact" }).format(number);
+  }
+
+  function long(number) {
+    return new Intl.NumberFormat(document.documentElement.lang).format(number);
+  }
+
+  function percent(number) {
+    const form = { style: "percent", maximumFractionDigits: 2 };
+    return new Intl.NumberFormat(document.documentElement.lang, form).format(number);
+  }
+
+  function common(of) {
+    return {
+      animation: !calm.matches,
+      textStyle: { color: of.ink, fontFamily: "system-ui, sans-serif" },
+      // Drawn, not made of HTML: our policy allows no style in elements.
+      tooltip: { trigger: "axis", renderMode: "richText", backgroundColor: of.surface, borderColor: of.line, textStyle: { color: of.ink } },
+    };
+  }
+
+  function axis(of, extra) {
+    return {
+      axisLine: { lineStyle: { color: of.line } },
+      axisLabel: { color: of.dim },
+      splitLine: { lineStyle: { color: of.line } },
+      ...extra,
+    };
+  }
+
+  function curve(data, of) {
+    return {
+      ...common(of),
+      grid: { left: 16, right: 24, top: 28, bottom: 16, containLabel: true },
+      xAxis: axis(of, { type: "category", boundaryGap: data.length < 3, data: data.map((row) => row[0]) }),
+      yAxis: axis(of, { type: "value", axisLabel: { color: of.dim, formatter: short } }),
+      series: [{
+        type: "line", data: data.map((row) => Number(row[1])), symbolSize: 6, showSymbol: data.length < 40,
+        color: of.accent, areaStyle: { opacity: 0.12 }, tooltip: { valueFormatter: long },
+      }],
+    };
+  }
+
+  function bars(data, of, narrow) {
+    const shown = data.slice().reverse();
+    return {
+      ...common(of),
+      grid: { left: 16, right: 64, top: 16, bottom: 16, containLabel: true },
+      xAxis: axis(of, { type: "value", axisLabel: { color: of.dim, formatter: percent, hideOverlap: true } }),
+      yAxis: axis(of, {
+        type: "category", data: shown.map((row) => row[0]),
+        axisLabel: { color: of.ink, width: narrow ? 96 : 220, overflow: "truncate" },
+      }),
+      series: [{
+        type: "bar", data: shown.map((row) => Number(row[1])), color: of.accent, barMaxWidth: 22,
+        label: { show: true, position: "right", color: of.ink, formatter: (bar) => percent(bar.value) },
+        tooltip: { valueFormatter: percent },
+      }],
+    };
+  }
+
+  function draw(place) {
+    const data = rows(place);
+    place.hidden = false;
+    const chart = drawn.get(place) || window.echarts.init(place, null, { renderer: "canvas" });
+    drawn.set(place, chart);
+    const of = colours();
+    const most = Number(place.dataset.most);
+    chart.setOption(place.dataset.chart === "curve" ? curve(data, of) : bars(data.slice(0, most), of, place.clientWidth < 480), true);
+  }
+
+  function drawAll() {
+    document.querySelectorAll(".chart").forEach(draw);
+  }
+
+  if (window.echarts) {
+    drawAll();
+    dark.addEventListener("change", drawAll);
+    window.addEventListener("resize", () => drawn.forEach((chart) => chart.resize()));
+  }
+})();

@@ -1,0 +1,127 @@
+"""Who asks for what, for everybody: figures of a day, week, month, year or range beside those of another one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from babel.dates import format_date
+from flask import Blueprint, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext, lazy_gettext
+
+from mm_frontend import language
+from mm_frontend.db import session
+from mm_frontend.public import conditional, twins
+from mm_frontend.statistics import documents
+from mm_frontend.statistics.asked import DIMENSIONS, RANGE, Asked, read
+from mm_lib.model.statistics import AccessDimension, StatisticLevel
+from mm_lib.services.mirrors import country_names
+from mm_lib.statistics import figures
+from mm_lib.statistics.figures import Figures, Point, Span
+
+blueprint = Blueprint("statistics", __name__)
+blueprint.after_request(conditional.finish)
+
+ROWS = 50  # of a page, unless all are asked for
+BARS = 10
+BEFORE_A_DAY = 27  # days that the curve of one day begins before it
+UNKNOWN, OTHER = "N/", "other"  # as they are stored
+
+TITLES = {
+    AccessDimension.COUNTRY: lazy_gettext("Countries"),
+    AccessDimension.REPOSITORY: lazy_gettext("Repositories"),
+    AccessDimension.ARCH: lazy_gettext("Architectures"),
+    AccessDimension.TIER: lazy_gettext("Nearness"),
+    AccessDimension.HOST: lazy_gettext("Mirrors offered first"),
+    AccessDimension.PROTOCOL: lazy_gettext("Protocols"),
+    AccessDimension.FAMILY: lazy_gettext("Address families"),
+    AccessDimension.CLIENT: lazy_gettext("Programs"),
+    AccessDimension.KIND: lazy_gettext("Kinds of answers"),
+}
+
+
+@blueprint.before_request
+def _let_charts_be_drawn() -> None:
+    g.scripts = True  # mm_frontend.security: these pages may load our own scripts
+
+
+@blueprint.get("/statistics")
+@blueprint.get("/statistics/<day>")
+@blueprint.get("/statistics/<day>/<dimension>")
+def statistics(**path: str) -> ResponseReturnValue:
+    """The figures; without a day of the last one that is over."""
+    last = figures.last_complete(session(), datetime.now(UTC).date())
+    if last is None:
+        return _nothing()
+    asked = read(path, request.args, last)
+    if "day" in request.args:  # the form was sent: one page has one address
+        return redirect(_link(asked))
+    found = figures.read(session(), asked.dimension, asked.span, asked.compared)
+    form = twins.wanted(twins.JSON, "csv")
+    if form == "csv":
+        return documents.as_csv(asked, found)
+    points = _points(asked)
+    if form == twins.JSON:
+        return twins.as_json(documents.as_json(asked, found, points))
+    return render_template("statistics/figures.html", **_page(asked, found, points))
+
+
+def _nothing() -> ResponseReturnValue:
+    if twins.wanted(twins.JSON) == twins.JSON:
+        return twins.as_json({"rows": []})
+    return render_template("statistics/nothing.html")
+
+
+def _points(asked: Asked) -> tuple[Point, ...]:
+    """All requests over time. Of one day there is no curve, so it shows the weeks before it."""
+    span = asked.span
+    if span.days == 1:
+        span = Span(span.first - BEFORE_A_DAY * figures.ONE_DAY, span.last)
+    return figures.curve(session(), AccessDimension.ALL, "", span)
+
+
+def _link(asked: Asked, **changes: Any) -> str:
+    more = {name: changes.pop(name) for name in ("format",) if name in changes}
+    return url_for("statistics.statistics", **asked.values(**changes), **more)
+
+
+def _page(asked: Asked, found: Figures, points: tuple[Point, ...]) -> dict[str, Any]:
+    before, after = figures.neighbours(session(), asked.span)
+    return {
+        "asked": asked,
+        "found": found,
+        "rows": found.rows if asked.whole else found.rows[:ROWS],
+        "bars": found.rows[:BARS],
+        "points": points,
+        "before": before,
+        "after": after,
+        "titles": TITLES,
+        "dimensions": DIMENSIONS,
+        "one_day": StatisticLevel.DAY,
+        "range": RANGE,
+        "link": partial(_link, asked),
+        "shown": partial(_shown, asked.dimension),
+        "span": _span,
+        "day": _day,
+    }
+
+
+def _day(day: Any) -> str:
+    return str(format_date(day, "medium", locale=language.current()))
+
+
+def _span(span: Span) -> str:
+    return _day(span.first) if span.days == 1 else f"{_day(span.first)} – {_day(span.last)}"
+
+
+def _shown(dimension: AccessDimension, name: str) -> str:
+    """A name as people read it."""
+    if dimension is AccessDimension.COUNTRY:
+        if name == UNKNOWN:
+            return str(gettext("Unknown"))
+        if name == OTHER:
+            return str(gettext("Countries with few requests"))
+        return country_names(language.current()).get(name, name)
+    return name.lower() if dimension in (AccessDimension.TIER, AccessDimension.KIND) else name

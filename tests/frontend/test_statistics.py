@@ -1,0 +1,199 @@
+"""The statistics pages: their figures are those of the logs, in every form, for every period."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from flask.testing import FlaskClient
+from playwright.sync_api import Browser, Page, ViewportSize
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from mm_frontend.app import create_app
+from mm_lib.database import make_engine, make_sessions, transaction
+from mm_lib.settings import DatabaseSettings, StatisticsSettings
+from mm_lib.statistics.ingest import Ingest
+from mm_lib.statistics.reading import Log
+from tests.frontend.serving import served
+from tests.frontend.test_accessibility import AXE, CHECK, RULES, SCREENS
+from tests.frontend.test_server import fits
+from tests.frontend.world import SETTINGS
+from tests.lib.statistics_logs import asking, json_lines, slow_count
+
+DAYS = ("2025-01-02", "2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02")
+REQUESTS = list(asking(5000, seed=21, days=DAYS))
+MINIMUM = 5
+
+
+@pytest.fixture(scope="module")
+def engine(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One database for all tests, which only look."""
+    path = tmp_path_factory.mktemp("figures") / "figures.sqlite"
+    path.write_bytes(sqlite_template.read_bytes())
+    engine = make_engine(DatabaseSettings(url=f"sqlite:///{path}"))
+
+    @contextmanager
+    def working() -> Iterator[Session]:
+        with make_sessions(engine)() as session, transaction(session):
+            yield session
+
+    @contextmanager
+    def opened() -> Iterator[IO[bytes]]:
+        yield io.BytesIO(json_lines(REQUESTS))
+
+    Ingest(working, StatisticsSettings(minimum_requests=MINIMUM)).read(Log("log", opened))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def client(engine: Engine) -> FlaskClient:
+    return create_app(SETTINGS, engine).test_client()
+
+
+def twin(client: FlaskClient, path: str) -> dict[str, Any]:
+    answer = client.get(f"{path}{'&' if '?' in path else '?'}format=json")
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.get_json()
+    return found
+
+
+def expected(dimension: str, first: str, last: str) -> Counter[str]:
+    """Name -> requests, by the slow count."""
+    found: Counter[str] = Counter()
+    for (day, counted, name), numbers in slow_count(REQUESTS, MINIMUM, full=True).items():
+        if counted == dimension and first <= day <= last:
+            found[name] += numbers["requests"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "dimension", "first", "last"),
+    [
+        ("/statistics", "countries", "2026-03-02", "2026-03-02"),
+        ("/statistics/2026-02-28", "countries", "2026-02-28", "2026-02-28"),
+        ("/statistics/2026-02-28/archs", "archs", "2026-02-28", "2026-02-28"),
+        ("/statistics/2026-02-28/repositories?period=week", "repositories", "2026-02-23", "2026-03-01"),
+        ("/statistics/2026-02-28/hosts?period=month", "hosts", "2026-02-01", "2026-02-28"),
+        ("/statistics/2026-02-28/clients?period=year", "clients", "2026-01-01", "2026-12-31"),
+        ("/statistics/2025-01-01/tiers?until=2026-03-01", "tiers", "2025-01-01", "2026-03-01"),
+    ],
+)
+def test_figures_of_a_period_are_those_of_a_slow_count(
+    client: FlaskClient, path: str, dimension: str, first: str, last: str
+) -> None:
+    found = twin(client, path)
+    assert (found["dimension"], found["first_day"], found["last_day"]) == (dimension, first, last)
+    assert {row["name"]: row["requests"] for row in found["rows"]} == expected(dimension, first, last)
+    assert found["requests"] == expected("all", first, last)[""]
+
+
+def test_shares_are_of_all_requests(client: FlaskClient) -> None:
+    found = twin(client, "/statistics/2026-02-28/archs")
+    assert sum(row["share"] for row in found["rows"]) == pytest.approx(1)
+    for row in found["rows"]:
+        assert row["share"] == pytest.approx(row["requests"] / found["requests"])
+
+
+def test_periods_are_compared_with_the_time_before(client: FlaskClient) -> None:
+    found = twin(client, "/statistics/2026-03-01/archs")
+    before = expected("archs", "2026-02-28", "2026-02-28")
+    assert {row["name"]: row["requests_before"] for row in found["rows"]} == before
+    assert found["requests_before"] == before.total()
+
+
+def test_the_shares_that_moved_most_come_first(client: FlaskClient) -> None:
+    movers = [abs(row["change"]) for row in twin(client, "/statistics/2026-03-01/repositories")["top_movers"]]
+    assert movers
+    assert movers == sorted(movers, reverse=True)
+
+
+@pytest.mark.parametrize("path", ["/statistics/yesterday", "/statistics/2026-02-30", "/statistics/0001-01-01"])
+def test_a_day_that_is_none_is_the_last_complete_one(client: FlaskClient, path: str) -> None:
+    assert twin(client, path)["first_day"] == "2026-03-02"
+
+
+def test_a_category_that_does_not_exist_is_the_countries(client: FlaskClient) -> None:
+    assert twin(client, "/statistics/2026-02-28/planets")["dimension"] == "countries"
+
+
+def test_a_time_without_figures_is_said_to_have_none(client: FlaskClient) -> None:
+    assert "Nothing is known of this time." in client.get("/statistics/2019-01-01").text
+
+
+def test_the_spreadsheet_has_every_row(client: FlaskClient) -> None:
+    answer = client.get("/statistics/2026-02-28/repositories?format=csv")
+    assert answer.mimetype == "text/csv"
+    rows = {row["name"]: int(row["requests"]) for row in csv.DictReader(io.StringIO(answer.text))}
+    assert rows == expected("repositories", "2026-02-28", "2026-02-28")
+
+
+def test_the_form_leads_to_the_permanent_address(client: FlaskClient) -> None:
+    answer = client.get("/statistics?day=2026-02-28&dimension=archs&period=month&until=&compare=year")
+    assert answer.status_code == 302
+    assert answer.location == "/statistics/2026-02-01/archs?period=month&compare=year"
+
+
+def test_charts_have_their_tables_and_scripts_come_from_files_of_ours_only(client: FlaskClient) -> None:
+    answer = client.get("/statistics/2026-02-28")
+    tables = set(re.findall(r'<table class="numbers" id="([^"]+)"', answer.text))
+    assert set(re.findall(r'data-table="([^"]+)"', answer.text)) == tables
+    assert "<script>" not in answer.text
+    policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
+    assert policy["script-src"] == "'self'"
+    assert policy["style-src"] == "'self'"
+
+
+def test_pages_without_charts_allow_no_scripts(client: FlaskClient) -> None:
+    assert "script-src" not in client.get("/privacy").headers["Content-Security-Policy"]
+
+
+def test_without_any_figures_the_page_says_so(sqlite_template: Path, tmp_path: Path) -> None:
+    path = tmp_path / "empty.sqlite"
+    path.write_bytes(sqlite_template.read_bytes())
+    engine = make_engine(DatabaseSettings(url=f"sqlite:///{path}"))
+    empty = create_app(SETTINGS, engine).test_client()
+    assert "Nothing has been counted yet" in empty.get("/statistics").text
+    assert empty.get("/statistics?format=json").get_json() == {"rows": []}
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def address(engine: Engine) -> Iterator[str]:
+    with served(create_app(SETTINGS, engine)) as address:
+        yield address
+
+
+@pytest.mark.parametrize("scheme", sorted(SCREENS))
+def test_axe_finds_nothing_charts_are_drawn_and_nothing_is_refused(browser: Browser, address: str, scheme: str) -> None:
+    opened = partial(browser.new_page, base_url=address, viewport=ViewportSize(**SCREENS[scheme]))
+    page: Page = opened(color_scheme=scheme)  # with our policy in force
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto("/statistics/2026-02-28")
+    assert page.locator(".chart canvas").count() == 2
+    assert fits(page)
+    assert said == []
+    page.close()
+    page = opened(color_scheme=scheme, bypass_csp=True)
+    page.goto("/statistics/2026-02-28")
+    page.evaluate(AXE)
+    assert page.evaluate(CHECK, RULES) == {}
+    page.close()
+
+
+def test_without_scripts_the_tables_remain(browser: Browser, address: str) -> None:
+    page = browser.new_page(base_url=address, java_script_enabled=False)
+    page.goto("/statistics/2026-02-28")
+    assert page.locator(".chart:visible").count() == 0
+    assert page.locator("table.numbers:visible").count() == 3
+    page.close()
