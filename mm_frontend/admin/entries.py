@@ -18,6 +18,11 @@ ENTRIES: list[Entry] = [
     Entry("operators.all_events", "All changes", "Who changed what, when and from where."),
     Entry("admin.approval_queue", "Sites that wait", "New sites that an administrator approves or declines."),
     Entry("admin.place_list", "Countries and networks", "Embargoes, continents of countries, countries of networks."),
+    Entry(
+        "admin.monitor_page",
+        "Monitor",
+        "Checks, jobs, crawls, scans, the cache and messages: what runs and what failed.",
+    ),
     Entry("admin.redirect_list", "Redirects", "Repositories that are answered with another."),
     Entry("admin.rule_list", "Repository rules", "Which directories are repositories, and what clients call them."),
     Entry("admin.user_list", "Users", "Roles, accounts and their sign-ins, and two accounts of one person."),

@@ -192,5 +192,28 @@ def _checks(session: Session, query: Select[Job, str, str]) -> list[Check]:
     ]
 
 
-def _set(session: Session, id_: int, **values: object) -> None:
-    session.execute(update(Job).where(Job.id == id_, Job.state.in_(OPEN)).values(**values))
+def _set(session: Session, id_: int, **values: object) -> bool:
+    """Change a check that has not ended; False: it has."""
+    query = update(Job).where(Job.id == id_, Job.state.in_(OPEN)).values(**values)
+    return bool(session.scalars(query.returning(Job.id)).all())
+
+
+def cancel(session: Session, id_: int, now: datetime, by: str) -> None:
+    """Do not do a check that waits, or was lost. Raises NotFound when it has ended."""
+    if not _set(
+        session, id_, state=JobState.FAILED, finished_at=now, lease_until=None, result={"text": f"cancelled by {by}"}
+    ):
+        raise NotFound(f"No check {id_} waits or runs.")
+
+
+def again(session: Session, id_: int, now: datetime) -> None:
+    """Do a check that failed once more. Raises NotFound for one that has not, or that is asked for anew already."""
+    job = session.scalar(select(Job).where(Job.id == id_, Job.kind == KIND).with_for_update())
+    if job is None or job.state is not JobState.FAILED:
+        raise NotFound(f"No check {id_} has failed.")
+    same = select(Job.id).where(Job.host_category_id == job.host_category_id, Job.kind == KIND, Job.state.in_(OPEN))
+    if session.scalars(same.limit(1)).first():
+        raise NotFound("The same was asked for again already.")
+    job.state, job.created_at, job.started_at, job.finished_at = JobState.WAITING, now, None, None
+    job.lease_until, job.result = None, None
+    session.flush()
