@@ -29,7 +29,7 @@ def check_in(site_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard ha
     page = render_template(
         "operators/check_in.html",
         site=found,
-        form=form,
+        form=PasswordForm(formdata=None) if done else form,
         password=made[0] if done else "",
         passwords=site_passwords.current(session(), found, now()),
         hosts=[host for host in overview.sites_with_hosts(session(), [found])[found.id] if host.private],

@@ -136,6 +136,7 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _is_enabled(section: Mapping[str, Any]) -> bool:
+    """The original client always says so; others build their own payload, and the reference never asked for it."""
     return bool(section.get("enabled", "1") == "1")
 
 

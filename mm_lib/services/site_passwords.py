@@ -16,7 +16,7 @@ from mm_lib.services.errors import InvalidValue
 
 OVERLAP = timedelta(days=14)  # time to bring the new one to all mirrors of a site
 MAX_OVERLAP_DAYS = 90
-MIN_LENGTH, MAX_LENGTH = 12, 1024  # of one that somebody brings along
+MIN_LENGTH, MAX_LENGTH = 8, 1024  # of one that mirrors have already: they go on to work
 _BYTES = 24  # of randomness in one that we make
 
 

@@ -75,6 +75,7 @@ def made(owner: FlaskClient, path: str, days: str = "14") -> str:
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     page = unescape(answer.get_data(as_text=True))
     assert "server = https://mirrors.example.org/xmlrpc\n" in page
+    assert re.search(r'name="days"[^>]*value="14"', page)  # the next one begins with the usual days again
     found = re.search(r"password = (\S+)</pre>", page)
     assert found
     return found[1]

@@ -28,6 +28,7 @@ PAGES = [
     "/site/{site_id}/edit",
     "/site/{site_id}/drop",
     "/site/{site_id}/events",
+    "/site/{site_id}/check-in",
     "/site/{site_id}/admin/new",
     "/host/{host_id}",
     "/host/{host_id}/edit",
