@@ -42,7 +42,7 @@ def _migrate(url: str) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A server with one migrated database that others are copied from."""
-    server = Postgres()
+    server = Postgres(in_memory=True)
     try:
         server.create(name=TEMPLATE)
         _migrate(server.url(TEMPLATE))
