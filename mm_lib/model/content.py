@@ -86,7 +86,7 @@ class Category(TimesMixin, Base):
     max_propagation_days: Mapped[float | None]
     max_vanished_share: Mapped[float | None]
     last_scanned_at: Mapped[datetime | None] = mapped_column(
-        doc="of the scans that wrote something, see services/scans.py"
+        doc="of the scans that wrote something"  # see services/scans.py
     )
     list_fingerprint: Mapped[bytes | None] = mapped_column(
         LargeBinary(16), doc="of the list that the last scan read; None: it must be read again in any case"

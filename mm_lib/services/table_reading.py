@@ -176,8 +176,9 @@ def export(session: Session, table: Table, wanted: Wanted) -> Iterator[dict[str,
 
 
 def exported(table: Table) -> tuple[Column, ...]:
-    """What files have: everything, but for the number where there is a better key."""
-    return tuple(column for column in table.columns.values() if column.name != "id" or not table.key)
+    """What files have: everything, but no number where there is a better key, nor what only deleted rows have."""
+    left_out = {"deleted_at", "deleted_by", *(("id",) if table.key else ())}
+    return tuple(column for column in table.columns.values() if column.name not in left_out)
 
 
 def header(table: Table) -> list[str]:

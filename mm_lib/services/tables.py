@@ -46,6 +46,7 @@ _KINDS: tuple[tuple[type, Kind], ...] = (
     (JSON, Kind.DATA),
     (LargeBinary, Kind.BYTES),
 )
+_DELETION = ("deleted_at", "deleted_by")  # of rows that no list shows
 _ASKED_FOR = frozenset(Kind) - {Kind.DATA, Kind.BYTES, Kind.SET}  # what can be filtered and sorted by
 
 
@@ -138,7 +139,7 @@ class Table:
     @cached_property
     def filters(self) -> tuple[Column, ...]:
         """What can be filtered by."""
-        return tuple(column for column in self.columns.values() if column.asked_for)
+        return tuple(column for column in self.columns.values() if column.asked_for and column.name not in _DELETION)
 
     @cached_property
     def sortable(self) -> frozenset[str]:
@@ -183,7 +184,7 @@ class Table:
             self.named.get(name) or words[:1].upper() + words[1:],
             kind,
             bool(column.nullable),
-            str(attribute.doc or ""),
+            str(attribute.doc or "").replace("None", "none"),
             target,
             tuple(column.type.enums) if isinstance(column.type, Enum) else (),
             name in self.partly.split(),
