@@ -182,17 +182,24 @@ def _site(work: _Work, step: Step) -> None:
     if step.action is Action.REMOVE:
         deletion.delete_site(session, work.site(step.site), powers.actor, powers.now, unlimited=True)
         return
+    fields = dict(step.after)
     if step.action is Action.ADD:
-        site = sites.add_site(session, step.site, created_by=powers.actor)
+        given = _taken_along(fields, ("org_url", "private"))
+        site = sites.add_site(session, step.site, created_by=powers.actor, **given)
         work._sites[step.site] = site
     else:
         site = work.site(step.site)
     was_private = site.private
-    sites.set_fields(session, site, **step.after)
+    sites.set_fields(session, site, **fields)
     session.flush()
-    if site.private != was_private and step.action is Action.CHANGE:
+    if site.private != was_private:
         ids = list(session.scalars(select(Host.id).where(Host.site_id == site.id)))
         host_details.forget_content(session, ids)
+
+
+def _taken_along(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What a new thing is made with at once, so that it is one event."""
+    return {name: fields.pop(name) for name in names if name in fields}
 
 
 def _state(work: _Work, step: Step) -> None:
@@ -237,19 +244,23 @@ def _host(work: _Work, step: Step) -> None:
     if step.action is Action.REMOVE:
         deletion.delete_host(session, work.host(step), powers.actor, powers.now, unlimited=True)
         return
-    if step.action is Action.ADD:
-        host = hosts.add_host(session, work.site(step.site).name, step.host, created_by=powers.actor)
-        work._hosts[step.site, step.host] = host
-    else:
-        host = work.host(step)
     fields = dict(step.after)
-    if "coordinates" in fields and fields["coordinates"] is not None:
+    if fields.get("coordinates") is not None:
         place = fields["coordinates"]
         fields["coordinates"] = (place.latitude, place.longitude)
     if fields.get("country", "") is None:
         raise InvalidValue("country", "a host that has a country must keep one")
+    if step.action is Action.ADD:
+        given = _taken_along(fields, _AT_ONCE)
+        host = hosts.add_host(session, work.site(step.site).name, step.host, created_by=powers.actor, **given)
+        work._hosts[step.site, step.host] = host
+    else:
+        host = work.host(step)
     if fields:
         host_details.edit_fields(session, host, **fields)
+
+
+_AT_ONCE = ("country", "bandwidth_mbps", "private", "coordinates", "has_ipv4", "has_ipv6")
 
 
 def _category(work: _Work, step: Step) -> None:
