@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 
-from flask import current_app
+from flask import current_app, flash
 from flask.typing import ResponseReturnValue
 from wtforms import SelectChoice
 
@@ -25,7 +26,7 @@ from mm_frontend.operators.forms import (
 )
 from mm_frontend.operators.hosts import back_to_host, the_host
 from mm_frontend.operators.pages import carried_out, form_page, me, now, removal, saved, unlimited, with_values
-from mm_frontend.settings import crawler, frontend
+from mm_frontend.settings import crawler, everything, frontend
 from mm_lib.model.base import Base
 from mm_lib.model.hosts import (
     AsnKind,
@@ -38,7 +39,7 @@ from mm_lib.model.hosts import (
     HostNetblock,
     Maintenance,
 )
-from mm_lib.services import host_details, hosts, maintenance, probes
+from mm_lib.services import doctor, host_details, hosts, maintenance, probes
 from mm_lib.services.host_details import Limits
 
 RESOLVER = "OPERATORS_RESOLVER"  # in the application's configuration: how DNS names are looked up
@@ -228,9 +229,21 @@ def _url(form: UrlForm, row: HostCategoryUrl | None, title: str) -> ResponseRetu
         )
 
     if carried_out(form, change):
-        return saved("Saved the URL.", back_to_host()[0])
+        _hint()
+        return saved("Saved the URL. Check now to see what is found there.", back_to_host()[0])
     intro = f"Where {the_host().name} has {carried.category.name}."
     return form_page(form, title, back_to_host(), intro=intro)
+
+
+def _hint() -> None:
+    """Say what DNS and the country data make of the host's addresses. It is saved all the same: they may be wrong."""
+    try:
+        asked = probes.make(everything().geo, None, timeout=1.0)
+    except probes.DatabaseUnusable:
+        return
+    resolve = current_app.config.get(RESOLVER, probes.resolve)
+    for hint in doctor.hints(the_host(), replace(asked, resolve=resolve)):
+        flash(f"Please look again: {hint}.")
 
 
 @blueprint.route("/host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>/delete", methods=["GET", "POST"])

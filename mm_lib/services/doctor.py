@@ -257,6 +257,13 @@ def _asked(sites: list[SiteRecord], probes: Probes, limit: datetime) -> Iterator
                 yield Finding(site.name, host.name, Problem.CERTIFICATE, f"{end[0]}:{end[1]}: {said}")
 
 
+def hints(host: Host, probes: Probes) -> list[str]:
+    """What the addresses behind a host's URLs contradict of what is registered; for whoever has just entered them."""
+    record = _host(host, host.site, {}, {})
+    addresses = _in_parallel(probes.resolve, record.names())
+    return [detail for _, detail in _of_addresses(record, addresses, probes)]
+
+
 def _tls_ends(host: HostRecord) -> set[tuple[str, int]]:
     parts = (urlsplit(url) for carried in host.carried for url, _ in carried.urls)
     return {(part.hostname, part.port or _HTTPS) for part in parts if part.scheme == "https" and part.hostname}

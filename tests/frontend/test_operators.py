@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from mm_lib.model.base import State
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl, HostNetblock, Maintenance
 from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteMember
 from mm_lib.model.state import HostCategoryState, StateSource
-from mm_lib.services import hosts, membership
+from mm_lib.services import hosts, membership, probes
+from mm_lib.services.doctor import Probes
 from tests import factories as make
 from tests.frontend import operators_world
 from tests.frontend.operators_world import NOW, PEOPLE, Registry, signed_in
@@ -496,6 +497,22 @@ def test_urls_are_normal_and_unique_and_say_who_has_them(
     else:
         wanted = url.strip().rstrip("/").replace("HTTPS://M.example.org:443", "https://m.example.org")
         assert wanted in session.scalars(select(HostCategoryUrl.url)).all()
+
+
+def test_a_url_whose_name_has_no_address_or_stands_elsewhere_gets_a_hint(
+    owner: FlaskClient, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/host/{registry.host.id}/category/{registry.ids['carried_id']}/url/new"
+    made = probes.make
+
+    def in_france(*arguments: Any, **named: Any) -> Probes:
+        return replace(made(*arguments, **named), country=lambda address: "FR" if address == "192.0.2.1" else "")
+
+    monkeypatch.setattr(probes, "make", in_france)
+    assert send(owner, path, url="https://good.example.org/pub").status_code == 302
+    page = text(owner.get(f"/host/{registry.host.id}"))
+    assert "Please look again: m.example.org has no address." in page
+    assert "Please look again: registered in DE, its addresses are in FR." in page
 
 
 def test_who_has_a_url_is_not_told_of_what_others_keep_private(
