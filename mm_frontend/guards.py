@@ -158,6 +158,7 @@ ENDPOINTS: dict[str, Who] = {
     "admin.new_rule": ADMINISTER,
     "admin.edit_rule": ADMINISTER,
     "admin.drop_rule": ADMINISTER,
+    "admin.configuration_page": AUDIT,
     "admin.monitor_page": AUDIT,
     "admin.monitor_checks": AUDIT,
     "admin.monitor_jobs": AUDIT,

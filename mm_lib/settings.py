@@ -22,6 +22,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     model_validator,
@@ -248,6 +249,12 @@ class CrawlerSettings(Section):
         80.0, ge=0, le=100, description="mirrors that should have new metadata in time; else a warning; 0: none"
     )
     propagation_alarm_hours: float = Field(24.0, gt=0, description="the time that they have for it")
+    metrics_directory: OptionalPath = Field(
+        None, description="each run leaves its figures there, for node_exporter's textfile collector; none: not written"
+    )
+    metrics_push_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="a Prometheus Pushgateway that each run sends its figures to; none: not sent"
+    )
     keep_jobs_days: float = Field(7.0, gt=0, description="jobs that have ended are kept so long")
     check_again_minutes: Minutes = Field(10.0, description="a mirror is checked on request no more often than that")
     private_mirrors: bool = Field(
@@ -549,6 +556,12 @@ class Settings(Section):
     amqp: AmqpSettings = AmqpSettings()
     statistics: StatisticsSettings = StatisticsSettings()
 
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)  # "section.key" -> where it was set
+
+    def source(self, key: str) -> str:
+        """Where a value ("section.key") comes from; "default" when nothing sets it."""
+        return self._sources.get(key, "default")
+
     @model_validator(mode="after")
     def _links_lead_here(self) -> Self:
         """Never by what a request calls this host: whoever sends the request chooses that."""
@@ -583,15 +596,24 @@ def load(explicit: Path | None = None, environ: Mapping[str, str] = os.environ) 
     """Read and check all sources. Raises SettingsError naming every key that is wrong."""
     path = find_config(explicit, environ)
     values = _read_toml(path) if path else {}
-    for (section, key), value in _from_environment(environ).items():
+    sources = _keys_of(values, f"file {path}")
+    for (section, key), (value, source) in _from_environment(environ).items():
         target = values.setdefault(section, {})
         if isinstance(target, dict):
             target[key] = value
+            sources[f"{section}.{key}"] = source
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from None
+    settings._sources.update(sources)
     return _introduced(_absolute(settings, path.parent.absolute() if path else Path.cwd()))
+
+
+def _keys_of(values: Mapping[str, Any], source: str) -> dict[str, str]:
+    """Every key of a file -> the file."""
+    tables = {name: table for name, table in values.items() if isinstance(table, dict)}
+    return {f"{section}.{key}": source for section, table in tables.items() for key in table}
 
 
 def require_secret(settings: Settings) -> str:
@@ -614,17 +636,18 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: cannot be read: {error}") from None
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """(section, key) -> value for each MM_SECTION__KEY and MM_SECTION__KEY_FILE; unknown names are refused."""
+def _from_environment(environ: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, str]]:
+    """(section, key) -> value and source, for MM_SECTION__KEY and MM_SECTION__KEY_FILE; unknown names are refused."""
     known = {f"{PREFIX}{name}__{key}".upper(): (name, key) for name, kind in sections() for key in kind.model_fields}
-    found: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str], tuple[str, str]] = {}
     for variable in sorted(environ):  # sorted: KEY comes before KEY_FILE, so the file wins
         if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
             continue
         if variable in known:
-            found[known[variable]] = environ[variable]
+            found[known[variable]] = environ[variable], f"environment {variable}"
         elif variable.removesuffix("_FILE") in known:
-            found[known[variable.removesuffix("_FILE")]] = _read_secret(variable, environ[variable])
+            value = _read_secret(variable, environ[variable])
+            found[known[variable.removesuffix("_FILE")]] = value, f"file of {variable}: {environ[variable]}"
         else:
             raise SettingsError(f"{variable}: unknown environment variable; settings are named MM_SECTION__KEY.")
     return found

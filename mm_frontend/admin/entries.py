@@ -23,6 +23,7 @@ ENTRIES: list[Entry] = [
         "Monitor",
         "Checks, jobs, crawls, scans, the cache and messages: what runs and what failed.",
     ),
+    Entry("admin.configuration_page", "Configuration", "The settings that count, and what is unsafe about them."),
     Entry("admin.redirect_list", "Redirects", "Repositories that are answered with another."),
     Entry("admin.rule_list", "Repository rules", "Which directories are repositories, and what clients call them."),
     Entry("admin.user_list", "Users", "Roles, accounts and their sign-ins, and two accounts of one person."),

@@ -81,6 +81,7 @@ change      /host/<int:host_id>/maintenance/<int:maintenance_id>/delete
 audit       /admin/approvals /admin/banners /admin/users /admin/users/<int:user_id>
 administer  /admin/users/<int:user_id>/role /admin/users/<int:user_id>/state /admin/users/<int:user_id>/sign-ins/end
 administer  /admin/users/<int:user_id>/code/off /admin/users/<int:user_id>/mail/confirm /admin/users/<int:user_id>/link
+audit       /admin/configuration
 audit       /admin/monitor /admin/monitor/checks /admin/monitor/jobs /admin/monitor/runs /admin/monitor/messages
 administer  /admin/monitor/checks/<int:job_id>/cancel /admin/monitor/checks/<int:job_id>/again
 administer  /admin/monitor/jobs/<int:job_id>/cancel /admin/monitor/jobs/<int:job_id>/again
