@@ -28,6 +28,7 @@ from mm_frontend.api.paging import Page, PageQuery, page, some, wanted
 from mm_frontend.api.sites import READ, WRITE, NamedQuery, the_site, unlimited, visible
 from mm_frontend.db import session
 from mm_frontend.guards import reached
+from mm_frontend.operators.service import CHECKS, EXPLANATIONS
 from mm_frontend.settings import crawler, frontend
 from mm_lib.model.hosts import Host
 from mm_lib.services import deletion, explanations, host_details, hosts, jobs, listings, overview
@@ -206,6 +207,7 @@ def list_checks() -> Checks:
     body=CheckNew,
     answer=Checks,
     at=lambda _made: f"/hosts/{the_host().id}/checks",
+    limit=CHECKS,
 )
 def ask_for_check(body: CheckNew) -> Checks:
     """The crawler does it when it is its turn; those that wait already are not doubled."""
@@ -224,6 +226,7 @@ def ask_for_check(body: CheckNew) -> Checks:
     query=ExplainQuery,
     answer=ExplanationOut,
     problems=("depends",),
+    limit=EXPLANATIONS,
 )
 def explain_host(query: ExplainQuery) -> ExplanationOut:
     """To a client of this address or country that asks for this; the redirector itself says so."""

@@ -17,11 +17,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
 from flask import Response, request
-from flask.typing import ResponseReturnValue
+from flask.typing import ResponseReturnValue, RouteCallable
 from pydantic import BaseModel
 
 from mm_frontend.api import idempotency, packed
@@ -29,7 +30,7 @@ from mm_frontend.api.blueprint import PREFIX, blueprint
 from mm_frontend.api.calling import Who, identify, permit
 from mm_frontend.api.problems import Problem
 from mm_frontend.db import session
-from mm_frontend.guards import reached
+from mm_frontend.guards import limiter, reached
 from mm_lib.database import transaction
 from mm_lib.services import access
 from mm_lib.services.access import EVERYBODY
@@ -94,6 +95,7 @@ def operation(
     person: bool = False,
     max_body: int | None = None,
     problems: tuple[str, ...] = (),
+    limit: str = "",
 ) -> Callable[[View], View]:
     """Put a view into the table."""
     if scope is None and (who != EVERYBODY or method != "GET"):
@@ -121,10 +123,20 @@ def operation(
             view=view,
         )
         OPERATIONS[f"{blueprint.name}.{view.__name__}"] = row
-        blueprint.add_url_rule(rule, view.__name__, lambda **ids: serve(row, ids), methods=[method])
+        blueprint.add_url_rule(rule, view.__name__, _endpoint(row, view, limit), methods=[method])
         return view
 
     return put
+
+
+def _endpoint(row: Operation, view: View, limit: str) -> RouteCallable:
+    """What Flask calls. `limit`: how often one address may, where that is less than of others."""
+
+    @wraps(view)  # limits are counted by its name
+    def endpoint(**ids: Any) -> ResponseReturnValue:
+        return serve(row, ids)
+
+    return limiter.limit(limit, override_defaults=False)(endpoint) if limit else endpoint
 
 
 @blueprint.before_request

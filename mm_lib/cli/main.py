@@ -27,6 +27,7 @@ from mm_lib.cli import (
     rules,
     site_password,
     statistics,
+    tokens,
     users,
 )
 from mm_lib.cli.common import Group, Program, config_option
@@ -57,6 +58,7 @@ for command in (
     mirrors.host,
     mirrors.url,
     mirrors.netblock,
+    tokens.token,
     deletion.deleted,
     deletion.purge,
     placement.location,

@@ -188,6 +188,25 @@ def list_tokens(session: Session, owner: User | Site, now: datetime) -> Sequence
     return session.scalars(query).all()
 
 
+def list_all(session: Session, now: datetime) -> list[dict[str, Any]]:
+    """Every token that opens something, with its owner."""
+    owner = func.coalesce(User.name, Site.name)
+    query = select(ApiToken, owner).outerjoin(User, ApiToken.user_id == User.id)
+    query = query.outerjoin(Site, ApiToken.site_id == Site.id).where(_alive(now)).order_by(ApiToken.id)
+    columns = ("id", "name", "scopes", "created_by", "created_at", "expires_at", "last_used_at")
+    return [
+        {"owner": name, **{column: getattr(row, column) for column in columns}} for row, name in session.execute(query)
+    ]
+
+
+def find_any(session: Session, token_id: int) -> ApiToken:
+    """A token of whomever. Raises NotFound."""
+    token = session.get(ApiToken, token_id) if 0 < token_id <= access.LARGEST_ID else None
+    if token is None:
+        raise NotFound("There is no such token. `mm-admin token list` shows them.")
+    return token
+
+
 def find_own(session: Session, owner: User | Site, token_id: int) -> ApiToken:
     """One of the owner's tokens. Raises NotFound."""
     query = select(ApiToken).where(_of(owner), ApiToken.id == token_id)

@@ -9,6 +9,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+from argon2 import PasswordHasher, profiles
 from flask import Flask
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
@@ -22,7 +24,7 @@ from mm_lib.model.content import Category, Directory
 from mm_lib.model.sites import Site
 from mm_lib.model.state import CrawlResult, CrawlRun, RepositoryMirrorState, RunKind
 from mm_lib.model.statistics import AccessDimension, AccessStatistic, PropagationStatistic, StatisticLevel
-from mm_lib.services import tokens
+from mm_lib.services import accounts, tokens
 from mm_lib.settings import DatabaseSettings
 from tests import factories
 from tests.frontend import operators_world, world
@@ -80,7 +82,7 @@ def opened(template: Path, folder: Path) -> Iterator[ApiWorld]:
     path = folder / "api.sqlite"
     shutil.copy(template, path)
     engine = make_engine(DatabaseSettings(url=f"sqlite:///{path}"))
-    with make_sessions(engine)() as session:
+    with make_sessions(engine)() as session, _quick_hashes():
         registry = operators_world.build(session)
         with transaction(session):
             _add_content(session, registry)
@@ -92,6 +94,14 @@ def opened(template: Path, folder: Path) -> Iterator[ApiWorld]:
     finally:
         guards.limiter.enabled = enabled
         engine.dispose()
+
+
+@contextmanager
+def _quick_hashes() -> Iterator[None]:
+    """As for every test, but here a module begins before its first test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "_hasher", lambda: PasswordHasher.from_parameters(profiles.CHEAPEST))
+        yield
 
 
 def _add_content(session: Session, registry: Registry) -> None:

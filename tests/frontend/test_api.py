@@ -173,16 +173,27 @@ def test_other_origins_get_no_permission_to_read(api: ApiWorld) -> None:
     assert answer.headers["Cache-Control"] == "private, no-cache"
 
 
-def test_there_are_limits_to_how_often_an_address_may_ask(api: ApiWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_are_limits_to_how_often_an_address_may_ask_and_change(
+    api: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(guards.limiter, "enabled", True)
-    address = {"REMOTE_ADDR": "203.0.113.77"}
-    client = api.app.test_client()
-    headers = {"Authorization": f"Bearer {api.texts['owner']}"}
-    for _ in range(240):
-        client.delete(f"{API}/sites/999999", headers=headers, environ_base=address)
-    answer = client.delete(f"{API}/sites/999999", headers=headers, environ_base=address)
-    assert (answer.status_code, answer.get_json()["type"]) == (429, "/api/v1/problems#too-often")
-    assert int(answer.headers["Retry-After"]) > 0
+    limits = {
+        method: api.ask("owner", method, "/sites/999999").headers["X-RateLimit-Limit"] for method in ("GET", "DELETE")
+    }
+    assert limits == {"GET": "1200", "DELETE": "240"}
+
+
+def test_questions_that_keep_the_redirector_busy_have_a_limit_of_their_own(
+    api: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards.limiter, "enabled", True)
+    client, headers = api.app.test_client(), {"Authorization": f"Bearer {api.texts['owner']}"}
+    path, address = api.path(f"{API}/hosts/{{host_id}}/explanation"), {"REMOTE_ADDR": "203.0.113.78"}
+    statuses = [client.get(path, headers=headers, environ_base=address).status_code for _ in range(31)]
+    assert statuses == [424] * 30 + [429]
+    refused = client.get(path, headers=headers, environ_base=address)
+    assert refused.get_json()["type"] == "/api/v1/problems#too-often" and int(refused.headers["Retry-After"]) > 0
+    assert client.get(f"{API}/me", headers=headers, environ_base=address).status_code == 200
 
 
 # -- problems

@@ -173,6 +173,18 @@ def test_lists_hold_the_owners_tokens_and_those_that_ended_lately(session: Sessi
         tokens.find_own(session, site, mine[0].id)
 
 
+def test_all_tokens_are_listed_with_their_owners_until_they_end(session: Session, site: Site, anne: User) -> None:
+    make(session, anne, Scope.CHECKIN)
+    make(session, site, Scope.CHECKIN)
+    listed = tokens.list_all(session, NOW)
+    assert [row["owner"] for row in listed] == ["anne", site.name]
+    tokens.revoke(session, tokens.find_any(session, listed[0]["id"]), NOW)
+    assert [row["owner"] for row in tokens.list_all(session, NOW)] == [site.name]
+    for number in (0, 10**12, 999):
+        with pytest.raises(NotFound):
+            tokens.find_any(session, number)
+
+
 def test_there_is_a_limit_to_tokens_in_use(session: Session, anne: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "MAX_TOKENS", 1)
     make(session, anne, Scope.CHECKIN)
