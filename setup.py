@@ -50,6 +50,7 @@ CRAWLER = [
     "pycurl>=7.45.6,<8",  # libcurl's multi interface: 17 us of CPU per HEAD
     "lxml>=5.3,<7",  # repomd.xml, parsed without entities or network
     "python-gnupg>=0.5.4,<0.6",  # drives GnuPG, which checks the signatures of metadata
+    "prometheus_client>=0.22,<0.27",  # the figures of runs, for monitoring
 ]
 DOWNLOADS = ["urllib3>=2.5,<3"]  # clouds' networks, explanations by the redirector: verified TLS and limits
 FRONTEND = [
@@ -65,6 +66,7 @@ FRONTEND = [
     "flask-babel>=4,<5",  # pages in the reader's language
     "defusedxml>=0.7.1,<0.8",  # check-ins by XML-RPC, without entities
     "gunicorn>=23,<28",  # the WSGI server that mm-frontend starts
+    "prometheus_client>=0.22,<0.27",  # /metrics
     "segno>=1.6,<2",  # their QR code as SVG, without a picture library
     "feedgenerator>=2.2,<3",  # Atom feeds of state changes
 ]

@@ -18,13 +18,14 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from mm_crawler import engine, inputs, location, plan, policy, record, schedule
+from mm_crawler import engine, inputs, location, metrics, plan, policy, record, schedule
 from mm_crawler.alone import Stop, alone
 from mm_crawler.curl import CurlClient, CurlOptions
 from mm_crawler.engine import Guard, Limits
 from mm_crawler.fetch.base import Fetcher
 from mm_crawler.fetch.host import HostFetcher, Manners
 from mm_crawler.inputs import MirrorRow
+from mm_crawler.metrics import RunFigures
 from mm_crawler.notes import NO_NOTES, BothNotes, Notes
 from mm_crawler.output import logs, notify, retention
 from mm_crawler.output.logs import RunLogs
@@ -138,7 +139,7 @@ def crawl(
     if not tasks and not refused:
         return CrawlSummary()
     arguments = {"tier": tier or "due", "categories": list(selection.categories), "hosts": list(selection.hosts)}
-    keeper = (DryRun if options.dry_run else Keeper)(program, tasks, arguments)
+    keeper = (DryRun if options.dry_run else JobKeeper if options.stop else Keeper)(program, tasks, arguments)
     return run(program, keeper, options, teller, refused)
 
 
@@ -270,12 +271,15 @@ class Keeper(DryRun):
     """Decides about each host and records it, in one transaction per host."""
 
     kind = RunKind.MIRRORS
+    publishes = True  # its figures, for monitoring
     _run_id = 0
+    _started_at = datetime.min.replace(tzinfo=UTC)
     _logs: RunLogs | None = None
 
     def open(self) -> None:
         """Note that the run begins."""
         settings, now = self._program.settings.crawler, datetime.now(UTC)
+        self._started_at = now
         with self._program.transaction() as session:
             self._run_id = record.open_run(session, self._arguments, now, self.kind)
         if self.kind is RunKind.MIRRORS and settings.log_directory:
@@ -298,10 +302,20 @@ class Keeper(DryRun):
 
     def close(self, outcome: str, counts: dict[str, int]) -> None:
         """Note how the run ended, and forget what is too old."""
-        now = datetime.now(UTC)
+        settings, now = self._program.settings.crawler, datetime.now(UTC)
         with self._program.transaction() as session:
             record.close_run(session, self._run_id, outcome, counts, now)
-            retention.forget(session, now - timedelta(days=self._program.settings.crawler.keep_results_days))
+            retention.forget(session, now - timedelta(days=settings.keep_results_days))
+        if self.publishes:
+            tier = str(self._arguments.get("tier", ""))
+            figures = RunFigures(self.kind.value, tier, self._started_at, now, outcome, counts)
+            metrics.publish(figures, settings.metrics_directory, settings.metrics_push_url)
+
+
+class JobKeeper(Keeper):
+    """One of many small runs: the front end's figures tell more than those of the last one."""
+
+    publishes = False
 
 
 class _Crawl:

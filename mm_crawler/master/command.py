@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,11 +13,13 @@ import click
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 
+from mm_crawler import metrics
 from mm_crawler.master.deletion import TooManyVanished
 from mm_crawler.master.progress import shown
 from mm_crawler.master.scan import NoSource, Options, Outcome, scan_category
 from mm_crawler.master.scanned import SourceError
 from mm_crawler.master.sentinels import MasterBusy
+from mm_crawler.metrics import RunFigures
 from mm_lib.cli.common import Program, example, wait_option
 from mm_lib.locks import held
 from mm_lib.model.content import Category, Directory
@@ -140,20 +143,33 @@ def _run(program: Program, arguments: dict[str, Any], dry_run: bool) -> Iterator
     if dry_run:
         yield counts
         return
+    started_at = datetime.now(UTC)
     with program.transaction() as session:
-        run = CrawlRun(kind=RunKind.MASTER, arguments=arguments, started_at=datetime.now(UTC), outcome="running")
+        run = CrawlRun(kind=RunKind.MASTER, arguments=arguments, started_at=started_at, outcome="running")
         session.add(run)
     outcome = "interrupted"
     try:
         yield counts
         outcome = _verdict(counts)
     finally:
+        finished_at = datetime.now(UTC)
         with program.transaction() as session:
             session.execute(
                 update(CrawlRun)
                 .where(CrawlRun.id == run.id)
-                .values(finished_at=datetime.now(UTC), outcome=outcome, counts=counts)
+                .values(finished_at=finished_at, outcome=outcome, counts=counts)
             )
+        settings = program.settings.crawler
+        figures = RunFigures(RunKind.MASTER.value, "", started_at, finished_at, outcome, _sums(counts))
+        metrics.publish(figures, settings.metrics_directory, settings.metrics_push_url)
+
+
+def _sums(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Over all categories."""
+    sums: Counter[str] = Counter()
+    for row in counts.values():
+        sums.update({name: value for name, value in row.items() if isinstance(value, int)})
+    return dict(sums)
 
 
 def _verdict(counts: Mapping[str, Any]) -> str:

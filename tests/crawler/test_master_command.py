@@ -70,6 +70,15 @@ def test_all_categories_are_scanned_and_summed_up(
     assert "Fedora Linux: elsewhere: no repository, no rule matches" in caplog.text
 
 
+def test_the_run_leaves_its_figures_for_monitoring(program: Program, tmp_path: Path) -> None:
+    crawler = program.settings.crawler.model_copy(update={"metrics_directory": tmp_path})
+    program.settings = program.settings.model_copy(update={"crawler": crawler})
+    run(program)
+    figures = (tmp_path / "mm_crawler_master.prom").read_text()
+    assert 'mm_crawler_last_run_successful{kind="master",tier=""} 1.0' in figures
+    assert 'mm_crawler_last_run_count{kind="master",tier="",what="new"}' in figures
+
+
 def test_the_run_is_recorded(program: Program, session: Session) -> None:
     run(program, "--category", "Fedora Linux")
     row = session.scalars(select(CrawlRun)).one()

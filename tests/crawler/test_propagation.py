@@ -89,13 +89,17 @@ def test_case_42_every_mirror_counts_once_by_the_age_of_the_version_that_it_has(
 
 
 def test_a_version_that_came_since_the_last_measurement_is_followed_and_its_delay_told(
-    world: World, nginx: Nginx, session: Session, monkeypatch: pytest.MonkeyPatch
+    world: World, nginx: Nginx, session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """And the run leaves its figures for monitoring."""
     monkeypatch.setenv("MM_CRAWLER__PROPAGATION_ALARM_HOURS", "0.000001")
+    monkeypatch.setenv("MM_CRAWLER__METRICS_DIRECTORY", str(tmp_path))
     with transaction(session):
         for name in ("old0", "old1"):
             world.host(name, nginx.urls[name])
     assert "warning" not in run().stderr
+    figures = (tmp_path / "mm_crawler_propagation.prom").read_text()
+    assert 'mm_crawler_last_run_count{kind="propagation",tier="",what="hosts"} 2.0' in figures
     with transaction(session):
         repodata = session.scalars(select(Directory).where(Directory.path == f"{TOPDIR}/x86_64/repodata")).one()
         made = world.detail(repodata, b"<repomd>new</repomd>", 101 * DAY)
