@@ -17,6 +17,7 @@ from mm_lib.services.errors import InvalidValue
 OVERLAP = timedelta(days=14)  # time to bring the new one to all mirrors of a site
 MAX_OVERLAP_DAYS = 90
 MIN_LENGTH, MAX_LENGTH = 8, 1024  # of one that mirrors have already: they go on to work
+AT_ONCE = 2  # passwords of a site that work, while it is being changed
 _BYTES = 24  # of randomness in one that we make
 
 
@@ -56,9 +57,13 @@ def current(session: Session, site: Site, now: datetime) -> list[SitePassword]:
 
 
 def matches(session: Session, site: Site | None, password: str, now: datetime) -> bool:
-    """Whether the password opens the site. A site that does not exist costs a hash, too, so time does not tell."""
+    """Whether the password opens the site.
+
+    A refusal always costs as many hashes, so the time that it takes does not tell whether there is such a site.
+    """
     stored = [row.password_hash for row in current(session, site, now)] if site is not None else []
-    return any(_is_of(hash_, password) for hash_ in stored or [_hash_of_nobody()])
+    nobody = [_hash_of_nobody()] * (AT_ONCE - len(stored))
+    return any(_is_of(hash_, password) for hash_ in (*stored, *nobody))
 
 
 def _all(session: Session, site: Site) -> list[SitePassword]:

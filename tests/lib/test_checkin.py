@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 from argon2 import PasswordHasher, profiles
 from pyroaring import BitMap
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from mm_lib.database import make_sessions, transaction
 from mm_lib.model.base import State
 from mm_lib.model.content import Directory
 from mm_lib.model.hosts import Host
-from mm_lib.model.sites import SitePassword
+from mm_lib.model.sites import Site, SitePassword
 from mm_lib.model.state import Health, HealthChange, HostCategoryHealth, HostCategoryState, StateSource
 from mm_lib.rules.checkin import Report
 from mm_lib.services import checkin, site_passwords
@@ -107,6 +109,26 @@ def test_what_no_crawl_asks_any_more_leaves_quarantine_by_a_check_in(
     checkin.check_in(session, host.site, report(""), NOW)
     assert row.health is health
     assert len(session.scalars(select(HealthChange)).all()) == (0 if crawled else 1)
+
+
+def test_two_check_ins_of_a_host_wait_for_one_another(session: Session, host: Host, engine: Engine) -> None:
+    """The second counts from what the first has stored; neither is lost."""
+    site_id, done = host.site_id, []
+    session.commit()
+
+    def second() -> None:
+        with make_sessions(engine)() as other, transaction(other):
+            site = other.get_one(Site, site_id)
+            done.append(checkin.check_in(other, site, report("", "updates"), NOW).categories)
+
+    checkin.check_in(session, host.site, report("", "releases"), NOW)
+    thread = Thread(target=second)
+    thread.start()
+    thread.join(0.3)
+    assert done == []
+    session.commit()
+    thread.join(30)
+    assert done == [[Counted("Fedora Linux", 1, 1, 1, 0)]]
 
 
 def test_only_private_hosts_of_this_site_check_in(session: Session, host: Host) -> None:
