@@ -5,7 +5,8 @@ That is what machines find out, what belongs to people's own sign-ins, and what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import select
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from mm_lib.model.accounts import Group, GroupMember, LoginSession, Role, User
 from mm_lib.model.base import Base
 from mm_lib.model.content import Arch, Category, Directory, Product, Repository, RepositoryRedirect, Version
-from mm_lib.model.geography import CONTINENTS, CountryContinent, EmbargoedCountry, NetblockCountry
+from mm_lib.model.geography import CountryContinent, EmbargoedCountry, NetblockCountry
 from mm_lib.model.hosts import (
     AsnKind,
     DirectoryHost,
@@ -31,18 +32,18 @@ from mm_lib.model.hosts import (
 )
 from mm_lib.model.outbox import Webhook
 from mm_lib.model.sites import Site, SiteInvitation, SiteMember, SiteUpstream
-from mm_lib.rules.netblocks import parse_network
 from mm_lib.services import (
     accounts,
     content,
     deletion,
-    geography,
     host_details,
     hosts,
     invitations,
     locations,
     maintenance,
     membership,
+    places,
+    redirects,
     reservations,
     sign_ins,
     sites,
@@ -66,17 +67,6 @@ def _added(session: Session, row: Base, values: Values) -> Base:
 
 def _clean_name(name: str, value: Any) -> str:
     return content.clean_name(name, value)
-
-
-def _country(name: str, value: Any) -> str:
-    return geography.country_code(name, value)
-
-
-def _continent(name: str, value: Any) -> str:
-    code = str(value).strip().upper()
-    if code not in CONTINENTS:
-        raise InvalidValue(name, f"must be one of {', '.join(CONTINENTS)}")
-    return code
 
 
 def _source(name: str, value: Any) -> dict[str, Any]:
@@ -126,30 +116,55 @@ def _add_repository(session: Session, values: Values, by: By) -> Base:
     return row
 
 
-def _edit_redirect(session: Session, row: RepositoryRedirect, values: Values, _by: By) -> None:
-    _fill(session, row, values)
-    if row.from_prefix == row.to_prefix:
-        raise InvalidValue("to_prefix", "an alias cannot point to itself")
+@contextmanager
+def _named_as_columns() -> Iterator[None]:
+    """What commands call from and to are two columns here."""
+    try:
+        yield
+    except InvalidValue as error:
+        raise InvalidValue(
+            {"from": "from_prefix", "to": "to_prefix"}.get(error.field, error.field), error.message
+        ) from None
 
 
-def _add_netblock_country(session: Session, values: Values, by: By) -> Base:
-    row = NetblockCountry()
-    _edit_netblock_country(session, row, values, by)
-    session.add(row)
-    return row
+def _add_redirect(session: Session, values: Values, by: By) -> Base:
+    prefix = content.clean_name("from_prefix", values["from_prefix"])
+    query = select(RepositoryRedirect).where(RepositoryRedirect.from_prefix == prefix)
+    if session.scalar(query) is not None:
+        raise AlreadyExists(f"{prefix!r} is an alias already.")
+    with _named_as_columns():
+        redirects.save(session, prefix, values["to_prefix"], by.name)
+    return session.scalars(query).one()
+
+
+def _edit_redirect(session: Session, row: RepositoryRedirect, values: Values, by: By) -> None:
+    with _named_as_columns():
+        redirects.save(session, row.from_prefix, values["to_prefix"], by.name)
+
+
+def _remove_redirect(session: Session, row: RepositoryRedirect, by: By) -> None:
+    redirects.save(session, row.from_prefix, None, by.name)
+
+
+def _add_continent(session: Session, values: Values, _by: By) -> Base:
+    return places.save_continent(session, None, values["country"], values["continent"])
+
+
+def _edit_continent(session: Session, row: CountryContinent, values: Values, _by: By) -> None:
+    places.save_continent(session, row, row.country, values["continent"])
+
+
+def _add_embargo(session: Session, values: Values, _by: By) -> Base:
+    return places.add_embargo(session, values["country"])
+
+
+def _add_netblock_country(session: Session, values: Values, _by: By) -> Base:
+    return places.save_netblock(session, None, values["netblock"], values["country"])
 
 
 def _edit_netblock_country(session: Session, row: NetblockCountry, values: Values, _by: By) -> None:
-    values = dict(values)
-    if "netblock" in values:
-        try:
-            parsed = parse_network(values["netblock"])
-        except ValueError as error:
-            raise InvalidValue("netblock", str(error)) from None
-        values["netblock"] = parsed.text
-        assert parsed.family and parsed.first and parsed.last
-        row.family, row.first_address, row.last_address = parsed.family, parsed.first, parsed.last
-    _fill(session, row, values)
+    merged = {name: values.get(name, getattr(row, name)) for name in ("netblock", "country")}
+    places.save_netblock(session, row, merged["netblock"], merged["country"])
 
 
 def _add_site(session: Session, values: Values, by: By) -> Base:
@@ -390,10 +405,9 @@ WRITERS: Mapping[type[Base], Writer] = {
         "from_prefix to_prefix",
         "to_prefix",
         "from_prefix to_prefix",
-        add=lambda session, values, _by: content.add_redirect(session, values["from_prefix"], values["to_prefix"]),
+        add=_add_redirect,
         edit=_edit_redirect,
-        remove=_plainly,
-        clean={"to_prefix": _clean_name},
+        remove=_remove_redirect,
     ),
     DirectoryHost: Writer(
         "directory_id host_id", required="directory_id host_id", add=_add_reservation, remove=_plainly
@@ -402,10 +416,11 @@ WRITERS: Mapping[type[Base], Writer] = {
         "country continent",
         "continent",
         "country continent",
+        add=_add_continent,
+        edit=_edit_continent,
         remove=_plainly,
-        clean={"country": _country, "continent": _continent},
     ),
-    EmbargoedCountry: Writer("country", required="country", remove=_plainly, clean={"country": _country}),
+    EmbargoedCountry: Writer("country", required="country", add=_add_embargo, remove=_plainly),
     NetblockCountry: Writer(
         "netblock country",
         "netblock country",
@@ -413,7 +428,6 @@ WRITERS: Mapping[type[Base], Writer] = {
         add=_add_netblock_country,
         edit=_edit_netblock_country,
         remove=_plainly,
-        clean={"country": _country},
     ),
     Location: Writer("name", "name", "name", remove=_plainly, clean=_NAMED),
     HostLocation: Writer("location_id host_id", required="location_id host_id", add=_add_place, remove=_plainly),
