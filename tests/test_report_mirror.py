@@ -6,6 +6,7 @@ import ast
 import base64
 import bz2
 import gzip
+import io
 import json
 import os
 import re
@@ -375,6 +376,22 @@ def test_directories_can_be_left_out_by_parts_of_their_names(mirror: Mirror, tmp
         mirror.write(server.url)
         assert mirror.run("--exclude-from", str(excludes)) == DONE
     assert report(server.asked[0])["categories"]["fedora linux"] == ["", "releases", "updates"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], True), (["--quiet"], False)])
+def test_somebody_at_a_terminal_sees_how_far_it_is(
+    mirror: Mirror, options: list[str], shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    mirror.write("https://mirrors.example.org")
+    assert mirror.run("--dry-run", *options) == DONE
+    said = sys.stderr.getvalue()
+    assert ("Fedora Linux: 2 directories" in said, said.endswith("\r\x1b[K")) == (shown, shown)
 
 
 def test_a_dry_run_sends_nothing(mirror: Mirror, capsys: pytest.CaptureFixture[str]) -> None:
