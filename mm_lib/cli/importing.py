@@ -106,8 +106,8 @@ def _run(
     by_part = {part.lower(): category for part, category in categories.items()}
     options = Options(by_part, site, limits, unlimited, parts_are_categories=name == "csv")
     found = read_source(name, ((str(path), _beginning(path)) for path in paths))
-    with frozen(program, write=False) as session:
-        prepared = prepare(session, found, options, powers)
+    with progress("Trying") as advance, frozen(program, write=False) as session:
+        prepared = prepare(session, found, options, powers, advance)
     steps = len(prepared.plan.steps) - len(prepared.plan.refused)
     if steps and not dry_run:
         with progress("Importing", steps) as advance, frozen(program, write=True) as session:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import Progress
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from mm_lib.cli.changing import actor
@@ -24,6 +24,7 @@ from mm_lib.database import freeze, make_sessions, transaction
 from mm_lib.registry import files, rendering, schema
 from mm_lib.registry.carry_out import Powers
 from mm_lib.registry.current import read_sites
+from mm_lib.registry.documents import for_files
 from mm_lib.registry.planning import Plan, Wish, as_json, carry_out_plan, make_plan, restore, save
 from mm_lib.registry.reading import Checked, check
 from mm_lib.registry.steps import Step
@@ -60,7 +61,7 @@ def export(program: Program, folder: Path, prune: bool) -> None:
     Files that are there already keep their names, comments and order.
     """
     with program.reading() as session:
-        sites = read_sites(session, datetime.now(UTC))
+        sites = {name: for_files(site) for name, site in read_sites(session, datetime.now(UTC)).items()}
     done = files.export(folder, sites, prune)
     for path in done.stale:
         click.echo(
@@ -110,8 +111,8 @@ def plan(program: Program, paths: Sequence[Path], delete: bool, out: Path | None
     Exit codes: 0 nothing to do, 1 an error or something that would be refused, 2 there are changes.
     """
     checked = _valid(program, paths)
-    with frozen(program, write=False) as session:
-        made = make_plan(session, _wish(paths, checked, delete), _powers())
+    with progress("Trying") as advance, frozen(program, write=False) as session:
+        made = make_plan(session, _wish(paths, checked, delete), _powers(), advance)
     if as_json:
         click.echo(json.dumps(_as_json(made), indent=2, ensure_ascii=False, default=str))
     else:
@@ -223,8 +224,12 @@ def frozen(program: Program, write: bool) -> Iterator[Session]:
         try:
             with transaction(session):
                 yield session
-        except OperationalError as error:
-            if getattr(error.orig, "pgcode", None) == "40001" or "locked" in str(error.orig):
+        except (IntegrityError, OperationalError) as error:
+            if (
+                isinstance(error, IntegrityError)
+                or getattr(error.orig, "pgcode", None) == "40001"
+                or "locked" in str(error.orig)
+            ):
                 raise Failure(
                     "Somebody else changed the registry right now. Nothing was done; try again.", FAILED
                 ) from error

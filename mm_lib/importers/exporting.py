@@ -125,15 +125,17 @@ def _masterlist(found: list[Entry], parts: Mapping[str, str], notes: list[Note])
     return "\n".join("".join(f"{line}\n" for line in lines) for lines in paragraphs.values())
 
 
+_LOCATION = "Location: "
+
+
 def _about(entry: Entry) -> list[str]:
     host, site = entry.host, entry.site
     lines = [f"Site: {host.name}"]
     if host.country:
         lines.append(f"Country: {host.country} {country_names()[host.country]}")
-    comments = []
-    for line in host.comment.splitlines():
-        label, _, rest = line.partition(": ")
-        (lines if label == "Location" else comments).append(f"Location: {rest}" if label == "Location" else line)
+    said = host.comment.splitlines()
+    lines += [line for line in said if line.startswith(_LOCATION)]
+    comments = [line for line in said if not line.startswith(_LOCATION)]
     if site.name != host.name or site.org_url:
         lines.append(f"Sponsor: {site.name} {site.org_url}".rstrip())
     if host.robot_email:

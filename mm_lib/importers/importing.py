@@ -47,7 +47,9 @@ def read_source(format_name: str, sources: Iterable[tuple[str, bytes]]) -> Found
             yield from FORMATS[format_name](text, file)
 
 
-def prepare(session: Session, found: Found, options: Options, powers: Powers) -> Prepared:
+def prepare(
+    session: Session, found: Found, options: Options, powers: Powers, progress: Callable[[], object] = lambda: None
+) -> Prepared:
     """Find out what would happen, by trying. The session must be rolled back afterwards. Raises NotFound."""
     for category in sorted(set(options.categories.values())):
         find_category(session, category)
@@ -58,7 +60,7 @@ def prepare(session: Session, found: Found, options: Options, powers: Powers) ->
             report.add(one)
         elif cleaned := clean(one, options, report):
             merger.add(cleaned)
-    plan = make_plan(session, Wish(merger.sites(), complete=False, delete=False), powers)
+    plan = make_plan(session, Wish(merger.sites(), complete=False, delete=False), powers, progress)
     _tell(plan, merger, report)
     return Prepared(plan, report)
 

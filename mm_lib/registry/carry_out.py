@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.accounts import User
@@ -72,7 +72,9 @@ class Powers:
     local: bool = True  # URLs may name machines that are not on the Internet
 
 
-def trial(session: Session, steps: Iterable[Step], powers: Powers) -> list[Refusal]:
+def trial(
+    session: Session, steps: Iterable[Step], powers: Powers, progress: Callable[[], object] = lambda: None
+) -> list[Refusal]:
     """What would be refused. The session must be frozen, for SQLite's savepoints, and rolled back afterwards."""
     work = _Work(session, powers, list(steps))
     refused = []
@@ -83,6 +85,7 @@ def trial(session: Session, steps: Iterable[Step], powers: Powers) -> list[Refus
         except ServiceError as error:
             refused.append(Refusal(step, str(error)))
             work.forget(step)
+        progress()
     return refused
 
 
@@ -360,7 +363,7 @@ def _reserved(work: _Work, step: Step) -> None:
         reservations.reserve(session, directory, [host])
     else:
         same = (DirectoryHost.directory_id == directory.id, DirectoryHost.host_id == host.id)
-        session.execute(delete(DirectoryHost).where(*same))
+        host_details.remove(session, work.one(DirectoryHost, *same))
 
 
 def _take_away(session: Session, owner: Base, collection: str, row: Base | None) -> None:

@@ -28,7 +28,7 @@ from mm_lib.model.hosts import (
     Maintenance,
 )
 from mm_lib.model.sites import Site, SiteMember, SiteUpstream
-from mm_lib.registry.documents import SiteFile, plain
+from mm_lib.registry.documents import SiteFile, for_files, plain
 
 Sites = dict[str, SiteFile]
 _BY = {State.ADMIN_DISABLED: "administrator", State.OWNER_DISABLED: "owner"}
@@ -100,7 +100,6 @@ def _grouped(rows: Iterable[Any]) -> dict[int, list[Any]]:
 
 
 def _host(host: Host, below: _Below) -> dict[str, Any]:
-    asked = not host.private or host.crawl_private  # then the crawler knows better than a file
     own = [row for row in host.asns if row.kind is AsnKind.OWN]
     return {
         "name": host.name,
@@ -111,8 +110,8 @@ def _host(host: Host, below: _Below) -> dict[str, Any]:
         "crawl_private": host.crawl_private,
         "asn_clients": host.asn_clients,
         "coordinates": None if host.latitude is None else {"latitude": host.latitude, "longitude": host.longitude},
-        "has_ipv4": None if asked else host.has_ipv4,
-        "has_ipv6": None if asked else host.has_ipv6,
+        "has_ipv4": host.has_ipv4,
+        "has_ipv6": host.has_ipv6,
         "comment": host.comment,
         "robot_email": host.robot_email,
         "disabled": _disabled(host),
@@ -163,5 +162,5 @@ def _upstreams(session: Session) -> dict[int, list[str]]:
 
 def fingerprint(sites: Mapping[str, SiteFile]) -> str:
     """The same for the same registry, whatever order its rows have."""
-    values = [plain(sites[name]) for name in sorted(sites)]
+    values = [plain(for_files(sites[name])) for name in sorted(sites)]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -259,6 +259,13 @@ def _refuse_twice(kind: str, values: list[Any]) -> None:
         seen.add(value)
 
 
+def for_files(site: SiteFile) -> SiteFile:
+    """Without what the crawler found out: it changes by itself, and nobody would review that."""
+    found = {"has_ipv4": None, "has_ipv6": None}
+    hosts = [host if host.private and not host.crawl_private else host.model_copy(update=found) for host in site.hosts]
+    return site.model_copy(update={"hosts": hosts})
+
+
 # -- as plain values
 
 

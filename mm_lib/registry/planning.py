@@ -46,11 +46,11 @@ class Plan:
     refused: Sequence[Refusal]
 
 
-def make_plan(session: Session, wish: Wish, powers: Powers) -> Plan:
+def make_plan(session: Session, wish: Wish, powers: Powers, progress: Callable[[], object] = lambda: None) -> Plan:
     """Find out what would happen, by trying. The session must be rolled back afterwards."""
     current = read_sites(session, powers.now)
     todo, left = _steps(current, wish)
-    return Plan(wish, concern(current, wish), todo, left, trial(session, todo, powers))
+    return Plan(wish, concern(current, wish), todo, left, trial(session, todo, powers, progress))
 
 
 def carry_out_plan(

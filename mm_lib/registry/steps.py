@@ -30,7 +30,7 @@ HOST_FIELDS = (
     "comment",
     "robot_email",
 )
-_AS_IT_IS = ("has_ipv4", "has_ipv6")  # when a file does not say
+AS_IT_IS = ("has_ipv4", "has_ipv6")  # when a file does not say
 
 
 class Action(StrEnum):
@@ -92,6 +92,8 @@ def known_as(current: Mapping[str, SiteFile], site: SiteFile) -> SiteFile | None
 def _phase(step: Step) -> int:
     if step.kind == "member":
         return 2 if step.action is Action.REMOVE else 1
+    if step.kind == "upstream" and step.action is Action.ADD:
+        return 2  # the other site may be a new one
     return 0 if step.action is Action.REMOVE else 1
 
 
@@ -238,7 +240,7 @@ def _fields(before: Any, after: Any, names: Sequence[str]) -> dict[str, tuple[An
     found = {}
     for name in names:
         old, new = getattr(before, name), getattr(after, name)
-        if old != new and not (new is None and name in _AS_IT_IS):
+        if old != new and not (new is None and name in AS_IT_IS):
             found[name] = (old, new)
     return found
 

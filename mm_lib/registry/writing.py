@@ -18,6 +18,7 @@ from ruamel.yaml.tokens import CommentToken
 
 from mm_lib.registry.documents import SiteFile, plain
 from mm_lib.registry.reading import read_site
+from mm_lib.registry.steps import AS_IT_IS
 from mm_lib.services.errors import InvalidValue
 
 _LOST = "# Comments on what is no longer in the registry:"
@@ -52,7 +53,13 @@ def update(text: str, file: str, site: SiteFile) -> str:
 
 def _as_in_file(old: SiteFile, new: SiteFile) -> SiteFile:
     """What a file leaves to others, or says to be done once, is not for an export to change."""
-    return new.model_copy(update={"members": None}) if old.members is None else new
+    said = {host.name: host for host in old.hosts}
+    hosts = []
+    for host in new.hosts:
+        before = said.get(host.name, host)
+        kept = {name: getattr(before, name) for name in AS_IT_IS if getattr(host, name) is None}
+        hosts.append(host.model_copy(update=kept))
+    return new.model_copy(update={"hosts": hosts, "members": None if old.members is None else new.members})
 
 
 def _yaml() -> YAML:

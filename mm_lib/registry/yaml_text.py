@@ -16,6 +16,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 MAX_LENGTH = 2_000_000  # characters; the largest real file of a site has some thousand
 MAX_DEPTH = 40
 MAX_DIGITS = 30  # of a number
+MAX_BRACKETS = 20_000  # [ and {: the parser's time grows with the square of their number
 Path = tuple[str | int, ...]
 # What the parser's insides raise for texts that nobody means, such as an escape beyond Unicode.
 _FAILURES = (YAMLError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
@@ -69,6 +70,8 @@ def parse(text: str, file: str) -> Parsed:
     """Read a text that holds one YAML document. Raises Unreadable."""
     if len(text) > MAX_LENGTH:
         raise Unreadable(Problem(file, 1, 1, f"is longer than {MAX_LENGTH:,} characters"))
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise Unreadable(Problem(file, 1, 1, f"has more than {MAX_BRACKETS:,} brackets"))
     try:
         root = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:

@@ -145,6 +145,12 @@ def test_changes_keep_comments_order_and_spelling() -> None:
     assert changed == expected
 
 
+def test_an_export_leaves_what_a_file_says_of_address_families_and_leaves_to_others() -> None:
+    text = "name: A\nhosts:\n- name: h\n  has_ipv6: true\n"
+    exported = SiteFile.model_validate({"name": "A", "members": {"alice": "owner"}, "hosts": [{"name": "h"}]})
+    assert update(text, "f", exported) == text
+
+
 def test_comments_on_what_is_gone_move_to_the_end() -> None:
     values = plain(site(TEXT))
     del values["hosts"][0]
