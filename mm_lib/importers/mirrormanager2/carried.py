@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from pyroaring import BitMap
@@ -116,52 +115,51 @@ class _State:
     paths: dict[int, dict[str, int]] = field(default_factory=dict)  # our category -> path -> directory, when asked for
 
     def take(self) -> None:
-        """The whole table, in one pass over a cursor of the server."""
-        columns = ("host_category_id", "directory_id", "up2date", "path")
-        read, rows = 0, self.source.rows("host_category_dir", *columns, order_by=("host_category_id",))
-        totals, existing = self._totals(), self._existing()
-        for id_, group in groupby(rows, key=itemgetter(0)):
-            owner = self.carried.get(id_)
-            listed = list(group)
-            read += len(listed)
+        """The whole table, one host's category after the other."""
+        if "host_category_dir" not in self.source.tables:
+            return
+        strays: dict[int, list[str]] = defaultdict(list)
+        for owner_id, path in self.source.without_directory():
+            strays[owner_id].append(path)
+        read, totals, existing = 0, self._totals(), self._existing()
+        for id_, rows, current, directories in self.source.up_to_date():
+            read += rows
             self.progress("host_category_dir", read)
+            owner = self.carried.get(id_)
             if owner is None:
                 where = f"host_category {id_}"
-                self._refuse(len(listed), where, "nobody carries it: its host, category or itself is not there")
+                self._refuse(rows, where, "nobody carries it: its host, category or itself is not there")
                 continue
-            self._store(owner, self._bitmap(id_, owner, listed), totals.get(owner.category, 0), existing)
+            self.writer.report.count(Outcome.TAKEN, "host_category_dir (not up to date)", rows - current)
+            found = self._bitmap(id_, owner, directories, strays.get(id_, []))
+            self._store(owner, found, totals.get(owner.category, 0), existing)
 
-    def _bitmap(self, id_: int, owner: Carried, rows: list[Any]) -> BitMap:
+    def _bitmap(self, id_: int, owner: Carried, directories: list[int], paths: list[str]) -> BitMap:
         where, report = f"host_category {id_}", self.writer.report
         places = self.content.directories[owner.category]
-        with_id = [directory for _, directory, up2date, _ in rows if up2date and directory in places]
-        found = BitMap([places[directory] for directory in with_id])
-        others = [row for row in rows if row[2] and row[1] not in places]
-        strangers = sum(not self._add_by_path(found, owner.category, row) for row in others)
-        current = len(with_id) + len(others)
+        known = [places[directory] for directory in directories if directory in places]
+        by_path = [self._by_path(owner.category, path) for path in paths]
+        known += [id_ for id_ in by_path if id_ is not None]
+        found = BitMap(known)
         report.count(Outcome.TAKEN, "host_category_dir", len(found))
-        if twins := current - strangers - len(found):
+        if twins := len(known) - len(found):
             report.count(Outcome.REPAIRED, "host_category_dir", twins - 1)
             report.repaired("host_category_dir", where, f"{twins} rows", "the same directory under two spellings")
-        if strangers:
+        if strangers := len(directories) + len(paths) - len(known):
             self._refuse(strangers, where, "no such directory in the category: nothing is known of it")
-        report.count(Outcome.TAKEN, "host_category_dir (not up to date)", len(rows) - current)
         return found
 
     def _refuse(self, number: int, where: str, reason: str) -> None:
         self.writer.report.count(Outcome.REFUSED, "host_category_dir", number - 1)
         self.writer.report.refused("host_category_dir", where, f"{number} rows", reason)
 
-    def _add_by_path(self, found: BitMap, category: int, row: Any) -> bool:
-        """Rows that name no directory have its path below the top directory, in one of two spellings."""
+    def _by_path(self, category: int, path: str) -> int | None:
+        """The directory with this path below the top directory, which stands there in one of two spellings."""
         if category not in self.paths:
             known = self.writer.known(Directory, "category_id", "path", "id")
-            self.paths[category] = {path: id_ for of, path, id_ in known if of == category}
-        topdir, below = self.content.topdirs[category], str(row[3] or "").strip("/")
-        id_ = self.paths[category].get("/".join(part for part in (topdir, below) if part)) if row[1] is None else None
-        if id_ is not None:
-            found.add(id_)
-        return id_ is not None
+            self.paths[category] = {name: id_ for of, name, id_ in known if of == category}
+        topdir = self.content.topdirs[category]
+        return self.paths[category].get("/".join(part for part in (topdir, path.strip("/")) if part))
 
     def _totals(self) -> dict[int, int]:
         """Readable directories by category."""

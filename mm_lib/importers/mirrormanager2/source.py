@@ -8,13 +8,14 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, column, func, inspect, null, select, table
+from sqlalchemy import Boolean, Connection, Integer, Text, cast, column, func, inspect, null, select, table
 
 from mm_lib.database import make_engine
 from mm_lib.services.errors import ServiceError
 from mm_lib.settings import DatabaseSettings
 
 CHUNK = 10_000  # rows that are fetched at once
+FEW = 20  # that are large
 
 
 class NotMirrorManager(ServiceError):
@@ -48,6 +49,34 @@ class Source:
         chosen = [column(each) if each in there else null().label(each) for each in wanted]
         query = select(*chosen).select_from(table(name)).order_by(*(column(each) for each in order_by if each in there))
         return iter(self._connection.execute(query, execution_options={"yield_per": CHUNK}))
+
+    def up_to_date(self) -> Iterator[tuple[int, int, int, list[int]]]:
+        """Per host category: its rows, those that are up to date, and the directories that these name.
+
+        The database gathers them: millions of rows become a few hundred.
+        """
+        owner, directory = column("host_category_id", Integer), column("directory_id", Integer)
+        current = column("up2date", Boolean).is_(True)
+        ids = func.aggregate_strings(cast(directory, Text), ",").filter(current, directory.is_not(None))
+        query = (
+            select(owner, func.count(), func.count().filter(current), ids)
+            .select_from(table("host_category_dir"))
+            .group_by(owner)
+            .order_by(owner)
+        )
+        for id_, rows, number, joined in self._connection.execute(query, execution_options={"yield_per": FEW}):
+            yield id_, rows, number, list(map(int, joined.split(","))) if joined else []
+
+    def without_directory(self) -> Iterator[tuple[int, str]]:
+        """Host category and path of the rows that are up to date and name no directory."""
+        directory, current = column("directory_id", Integer), column("up2date", Boolean).is_(True)
+        query = select(column("host_category_id"), column("path")).select_from(table("host_category_dir"))
+        return iter(
+            (owner, str(path or ""))
+            for owner, path in self._connection.execute(
+                query.where(current, directory.is_(None)), execution_options={"yield_per": CHUNK}
+            )
+        )
 
     def count(self, name: str, used: str = "") -> int:
         """How many rows there are; with `used`, those where this column says something: not nothing, and not no."""
