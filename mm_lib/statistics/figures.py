@@ -80,6 +80,13 @@ def recorded(session: Session) -> Span | None:
     return Span(min(first, session.scalars(oldest).one() or first), last)
 
 
+def _days_known(span: Span, known: Span | None) -> int:
+    """How many days of a span lie between the first and the last that anything is known of; at least one."""
+    if known is None:
+        return span.days
+    return max(1, Span(max(span.first, known.first), min(span.last, known.last)).days)
+
+
 def last_complete(session: Session, today: date) -> date | None:
     """The last day with figures that is over; else the last day that has any."""
     table = AccessStatistic
@@ -102,6 +109,7 @@ def neighbours(session: Session, span: Span) -> tuple[date | None, date | None]:
 def read(session: Session, dimension: AccessDimension, span: Span, compared: Span | None) -> Figures:
     """The figures of a span, beside those of another one."""
     now, total = _sums(session, dimension, span), _total(session, span)
+    days = _days_known(span, recorded(session))
     before: Mapping[str, _Sums] = {}
     total_before = None
     if compared:
@@ -112,11 +120,11 @@ def read(session: Session, dimension: AccessDimension, span: Span, compared: Spa
         share = sums.requests / total.requests if total.requests else 0.0
         change = share - then / total_before if total_before else None
         then_shown = None if compared is None else then
-        rows.append(Row(name, sums.requests, share, sums.clients / span.days, then_shown, change))
+        rows.append(Row(name, sums.requests, share, sums.clients / days, then_shown, change))
     rows.sort(key=lambda row: (-row.requests, row.name))
     movers = sorted((row for row in rows if row.moved >= LEAST_MOVE), key=lambda row: (-row.moved, row.name))
     shown = tuple(row for row in rows if row.requests)
-    return Figures(shown, total.requests, total.clients / span.days, total_before, tuple(movers[:MOVERS]))
+    return Figures(shown, total.requests, total.clients / days, total_before, tuple(movers[:MOVERS]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,7 @@ def curve(session: Session, dimension: AccessDimension, name: str, span: Span) -
     """One name over time; steps without figures are left out. The first and the last step may be longer than asked."""
     table = AccessStatistic
     level = level_of_steps(span)
+    known = recorded(session)
     rows = session.execute(
         select(table.start, table.requests, table.clients)
         .where(
@@ -171,7 +180,7 @@ def curve(session: Session, dimension: AccessDimension, name: str, span: Span) -
         .order_by(table.start)
     )
     return tuple(
-        Point(start, requests, clients / (next_start(level, start) - start).days) for start, requests, clients in rows
+        Point(start, requests, clients / _days_known(around(level, start), known)) for start, requests, clients in rows
     )
 
 
