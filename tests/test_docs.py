@@ -53,7 +53,7 @@ def test_examples_of_sign_in_are_settings(example: str, tmp_path: Path) -> None:
 def commands(text: str) -> list[str]:
     """Every mm-admin and mm-crawler command that a document shows."""
     code = " ; ".join(inline or block for inline, block in re.findall(r"`([^`]+)`|^    (.+)$", text, re.MULTILINE))
-    return sorted(set(re.findall(r"mm-(?:admin|crawler)(?: [a-z][a-z-]*){1,2}", code)))
+    return sorted(set(re.findall(r"mm-(?:admin|crawler)(?: [a-z][a-z0-9-]*){1,2}", code)))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Integer, Text, cast, column, func, inspect, null, select, table
+from sqlalchemy import Boolean, Connection, Integer, Select, Text, cast, column, func, inspect, null, select, table
 
 from mm_lib.database import make_engine
 from mm_lib.services.errors import ServiceError
@@ -58,7 +58,7 @@ class Source:
         owner, directory = column("host_category_id", Integer), column("directory_id", Integer)
         current = column("up2date", Boolean).is_(True)
         ids = func.aggregate_strings(cast(directory, Text), ",").filter(current, directory.is_not(None))
-        query = (
+        query: Select[Any] = (
             select(owner, func.count(), func.count().filter(current), ids)
             .select_from(table("host_category_dir"))
             .group_by(owner)
