@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from sqlalchemy import Engine
 
-from mm_frontend import db, errors, guards, language, security, settings, theme
+from mm_frontend import db, errors, guards, language, metrics, security, settings, theme
 from mm_frontend.admin import views as admin
 from mm_frontend.api import views as api
 from mm_frontend.auth import assembly as auth
@@ -27,6 +27,7 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
     settings.put(app, configured)
 
     db.connect(app, engine or make_engine(configured.database))
+    metrics.register(app)
     security.harden(app, configured.frontend)
     auth.register(app, configured)
     count_tries(app, configured.login.limits_storage)

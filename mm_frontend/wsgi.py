@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import click
 from gunicorn.app.base import BaseApplication
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from mm_frontend import metrics
 from mm_frontend.app import create_app
 from mm_lib import log
 from mm_lib.cli.common import config_option
@@ -77,4 +81,13 @@ def main(config: Path | None, host: str | None, port: int | None, workers: int |
         "threads": 4,
         "proc_name": "mm-frontend",
     }
+    if frontend.metrics_networks:
+        options |= _shared_figures()
     Server(settings, options).run()
+
+
+def _shared_figures() -> dict[str, Any]:
+    """A directory in which the worker processes add up their figures for /metrics, and gunicorn's hook to end it."""
+    place = tempfile.mkdtemp(prefix="mm-frontend-")
+    os.environ[metrics.DIRECTORY] = place
+    return {"on_exit": lambda _server: shutil.rmtree(place, ignore_errors=True)}

@@ -252,7 +252,7 @@ class CrawlerSettings(Section):
     metrics_directory: OptionalPath = Field(
         None, description="each run leaves its figures there, for node_exporter's textfile collector; none: not written"
     )
-    metrics_push_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+    metrics_push_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = Field(
         None, description="a Prometheus Pushgateway that each run sends its figures to; none: not sent"
     )
     keep_jobs_days: float = Field(7.0, gt=0, description="jobs that have ended are kept so long")
@@ -278,6 +278,9 @@ class FrontendSettings(Section):
     workers: int = Field(2, ge=1, description="processes")
     trusted_proxies: int = Field(0, ge=0, le=10, description="reverse proxies in front")
     https: bool = Field(True, description="pages are reached by https: cookies are Secure, HSTS is sent")
+    metrics_networks: Annotated[list[Network], BeforeValidator(_words)] = Field(
+        [], description="networks whose clients may read /metrics; to others there is no such page"
+    )
     session_hours: float = Field(8.0, gt=0, description="a sign-in ends after this many hours")
     page_size: int = Field(25, ge=5, le=100, description="rows per page")
     site_name: str = Field("MirrorManager", description="shown on every page")

@@ -46,7 +46,7 @@ everybody   /login/oidc/<name> /login/oidc/<name>/callback /login/oidc/<name>/ba
 everybody   /register /register/<token> /logout /account/address/<token>
 signed in   /account /account/password /account/code /account/code/off /account/address
 signed in   /account/sign-ins/<int(max=2147483647):sign_in_id>/end /account/sign-ins/end-others
-everybody   /healthz/live /healthz/ready /xmlrpc /xmlrpc/
+everybody   /healthz/live /healthz/ready /metrics /xmlrpc /xmlrpc/
 everybody   /host/<int:host_id>/badge.svg /host/<int:host_id>/badge.json
 signed in   /site/mine /admin/all_sites /site/new /site/join /invitation/<token> /deleted
 signed in   /account/tokens /account/tokens/new /account/tokens/<int:own_token_id>/revoke
