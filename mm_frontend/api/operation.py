@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from flask import Response, request
 from flask.typing import ResponseReturnValue, RouteCallable
@@ -40,28 +40,42 @@ View = Callable[..., BaseModel | None]
 JSON_KINDS = ("application/json", "application/merge-patch+json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One row of the table."""
 
     method: str
     rule: str  # as Flask writes it, below the prefix
-    name: str
+    view: View = field(repr=False)
     tag: str
     summary: str
-    about: str
     scope: Scope | None  # None: everybody may, so that there is nothing to allow
     who: Who
-    person: bool  # no token of a site may
-    body: type[BaseModel] | None
-    query: type[BaseModel] | None
-    answer: type[BaseModel] | None  # None: no content
-    current: View | None  # shows what is changed, for If-Match
-    at: Callable[[Any], str] | None  # the path of what was made
-    status: int
-    max_body: int | None
-    problems: tuple[str, ...] = ()
-    view: View = field(repr=False, default=lambda: None)
+    person: bool = False  # no token of a site may
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    answer: type[BaseModel] | None = None  # None: no content
+    current: View | None = None  # shows what is changed, for If-Match
+    at: Callable[[Any], str] | None = None  # the path of what was made
+    max_body: int | None = None  # bytes, where it may be more than a form's
+    problems: tuple[str, ...] = ()  # besides those that follow from all this
+    limit: str = ""  # how often one address may, where that is less than of others
+
+    @property
+    def name(self) -> str:
+        """Of the view: unique, and stays the same."""
+        return self.view.__name__
+
+    @property
+    def about(self) -> str:
+        """More than the summary says."""
+        return (self.view.__doc__ or "").strip()
+
+    @property
+    def status(self) -> int:
+        """Of the answer, when all is well."""
+        made = HTTPStatus.CREATED if self.at else HTTPStatus.OK
+        return made if self.answer else HTTPStatus.NO_CONTENT
 
     @property
     def changes(self) -> bool:
@@ -74,69 +88,50 @@ class Operation:
         return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", self.rule)
 
 
+class Declared(TypedDict, total=False):
+    """What a row says, as Operation has it."""
+
+    tag: Required[str]
+    summary: Required[str]
+    scope: Required[Scope | None]
+    who: Required[Who]
+    person: bool
+    body: type[BaseModel]
+    query: type[BaseModel]
+    answer: type[BaseModel]
+    current: View
+    at: Callable[[Any], str]
+    max_body: int
+    problems: tuple[str, ...]
+    limit: str
+
+
 OPERATIONS: dict[str, Operation] = {}  # by endpoint
 OPEN: set[str] = set()  # endpoints of pages about the API, for everybody
 
 
-def operation(
-    method: str,
-    rule: str,
-    *,
-    tag: str,
-    summary: str,
-    scope: Scope | None,
-    who: Who,
-    answer: type[BaseModel] | None = None,
-    body: type[BaseModel] | None = None,
-    query: type[BaseModel] | None = None,
-    current: View | None = None,
-    at: Callable[[Any], str] | None = None,
-    status: int | None = None,
-    person: bool = False,
-    max_body: int | None = None,
-    problems: tuple[str, ...] = (),
-    limit: str = "",
-) -> Callable[[View], View]:
+def operation(method: str, rule: str, **declared: Unpack[Declared]) -> Callable[[View], View]:
     """Put a view into the table."""
-    if scope is None and (who != EVERYBODY or method != "GET"):
+    if declared["scope"] is None and (declared["who"] != EVERYBODY or method != "GET"):
         raise ValueError(f"{method} {rule}: what is not for everybody to read needs a scope")
 
     def put(view: View) -> View:
-        row = Operation(
-            method=method,
-            rule=rule,
-            name=view.__name__,
-            tag=tag,
-            summary=summary,
-            about=(view.__doc__ or "").strip(),
-            scope=scope,
-            who=who,
-            person=person,
-            body=body,
-            query=query,
-            answer=answer,
-            current=current,
-            at=at,
-            status=status or (HTTPStatus.CREATED if at else HTTPStatus.OK if answer else HTTPStatus.NO_CONTENT),
-            max_body=max_body,
-            problems=problems,
-            view=view,
-        )
-        OPERATIONS[f"{blueprint.name}.{view.__name__}"] = row
-        blueprint.add_url_rule(rule, view.__name__, _endpoint(row, view, limit), methods=[method])
+        row = Operation(method=method, rule=rule, view=view, **declared)
+        OPERATIONS[f"{blueprint.name}.{row.name}"] = row
+        blueprint.add_url_rule(rule, row.name, _endpoint(row), methods=[method])
         return view
 
     return put
 
 
-def _endpoint(row: Operation, view: View, limit: str) -> RouteCallable:
-    """What Flask calls. `limit`: how often one address may, where that is less than of others."""
+def _endpoint(row: Operation) -> RouteCallable:
+    """What Flask calls."""
 
-    @wraps(view)  # limits are counted by its name
+    @wraps(row.view)  # limits are counted by its name
     def endpoint(**ids: Any) -> ResponseReturnValue:
         return serve(row, ids)
 
-    return limiter.limit(limit, override_defaults=False)(endpoint) if limit else endpoint
+    return limiter.limit(row.limit, override_defaults=False)(endpoint) if row.limit else endpoint
 
 
 @blueprint.before_request
