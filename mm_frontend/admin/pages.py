@@ -57,5 +57,5 @@ def confirmation(
     form = ConfirmForm()
     if carried_out(form, change):
         return saved(done, back[0])
-    shown = {"follows": follows, "danger": danger, "values": values, "effect": effect}
+    shown: dict[str, Any] = {"follows": follows, "danger": danger, "values": values, "effect": effect}
     return form_page(form, question, back, template="admin/confirm.html", submit=button, **shown)

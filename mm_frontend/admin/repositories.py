@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -122,11 +123,10 @@ class RuleForm(PreviewForm):
 
     def entry(self) -> RuleEntry:
         """As a file would have it. Raises nothing: services say what is wrong."""
-        texts = {
-            name: (self[name].data or "").strip() for name in ("prefix", "version", "arch", "directory", "comment")
-        }
-        flags = {name: bool(self[name].data) for name in ("test", "display", "skip")}
-        return RuleEntry(pattern=(self.pattern.data or "").strip(), **texts, **flags)
+        texts = ("pattern", "prefix", "version", "arch", "directory", "comment")
+        values: dict[str, Any] = {name: (self[name].data or "").strip() for name in texts}
+        values |= {name: bool(self[name].data) for name in ("test", "display", "skip")}
+        return RuleEntry(**values)
 
 
 def _to_rules(category: Category) -> tuple[str, str]:

@@ -70,7 +70,9 @@ def test_case_39_and_40_only_active_public_hosts_with_something_to_find_out_are_
     assert [mirror.name for mirror in inputs.read(session).mirrors] == ["good"]
 
 
-@pytest.mark.parametrize(("state", "private"), [(State.OWNER_DISABLED, False), (State.ACTIVE, True)])
+@pytest.mark.parametrize(
+    ("state", "private"), [(State.OWNER_DISABLED, False), (State.WAITING, False), (State.ACTIVE, True)]
+)
 def test_hosts_of_a_site_that_takes_no_part_are_not_crawled(session: Session, state: State, private: bool) -> None:
     world = World(session)
     world.host("mirror", "http://m.example/fedora")
