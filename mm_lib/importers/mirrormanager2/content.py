@@ -247,7 +247,10 @@ def sample_of(packed: object) -> list[list[Any]]:
     data = packed.encode() if isinstance(packed, str) else bytes(packed) if packed else b""  # type: ignore[call-overload]
     if not data:
         return []
-    listed = json.loads(data) if data.lstrip()[:1] in (b"[", b"{") else pickles.load(data)
+    try:
+        listed = json.loads(data) if data.lstrip()[:1] in (b"[", b"{") else pickles.load(data)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     if isinstance(listed, dict):
         listed = [{"name": name, **facts} for name, facts in listed.items() if isinstance(facts, dict)]
     if not isinstance(listed, list):
@@ -268,7 +271,10 @@ def _whole(value: object) -> int:
         return 0
     if not isinstance(value, int | float | str):
         raise ValueError("holds a size or time that is no number")
-    return max(0, int(value))
+    try:
+        return min(max(0, int(value)), _LATEST)
+    except OverflowError:
+        raise ValueError("holds a size or time without end") from None
 
 
 # -- repositories and files
