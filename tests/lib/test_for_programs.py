@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session, sessionmaker
 
 from mm_lib.database import make_sessions
 from mm_lib.model.accounts import KeptAnswer, User
@@ -41,6 +43,24 @@ def test_a_key_whose_request_is_being_answered_is_refused(session: Session) -> N
     kept_answers.reserve(session, "user 1", "k", b"asked", NOW)
     with pytest.raises(InProgress):
         kept_answers.reserve(session, "user 1", "k", b"asked", NOW)
+
+
+def test_the_same_key_at_the_same_moment_waits_and_gets_the_answer_of_the_first(engine: Engine) -> None:
+    sessions = make_sessions(engine)
+    with sessions() as first, ThreadPoolExecutor(1) as other:
+        row = kept_answers.reserve(first, "user 1", "k", b"asked", NOW)
+        waiting = other.submit(_second, sessions)
+        time.sleep(0.2)
+        assert not waiting.done()
+        kept_answers.keep(first, row, 201, {}, "body")
+        first.commit()
+        assert waiting.result(timeout=20) == (201, "body")
+
+
+def _second(sessions: sessionmaker[Session]) -> tuple[int, str]:
+    with sessions() as session:
+        row = kept_answers.reserve(session, "user 1", "k", b"asked", NOW)
+        return row.status, row.body
 
 
 def test_what_is_kept_goes_with_the_work_when_that_fails(session: Session) -> None:
