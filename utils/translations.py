@@ -17,7 +17,7 @@ FRONTEND = Path(__file__).parent.parent / "mm_frontend"
 # Relative to FRONTEND: everything that people meet who look after no mirror.
 VISITED = (
     *("public/", "templates/public/", "templates/errors/", "templates/base.html", "templates/_macros.html"),
-    *("auth/", "templates/auth/"),
+    *("auth/", "templates/auth/", "operators/", "templates/operators/"),
 )
 VISITED_MODULES = ("theme.py", "errors.py", "language.py")
 _METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from flask import make_response, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 
 from mm_frontend.db import Work, session
 from mm_frontend.operators.blueprint import blueprint
@@ -45,9 +46,9 @@ def withdraw_password(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Let no password of a site work any more."""
     return removal(
         ConfirmForm(),
-        "the check-in password",
+        gettext("the check-in password"),
         back_to_site(),
         lambda database: site_passwords.withdraw(database, the_site()),
-        note="No mirror of the site can check in until it has a new one, or a token.",
+        note=gettext("No mirror of the site can check in until it has a new one, or a token."),
         leads_to=url_for("operators.check_in", site_id=the_site().id),
     )

@@ -7,6 +7,7 @@ from datetime import UTC
 
 from flask import current_app, flash
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 from wtforms import SelectChoice
 
 from mm_frontend.db import Work, session
@@ -61,14 +62,14 @@ def _drop(row: Base, what: str, goes_with: dict[str, int] | None = None) -> Resp
 @blueprint.route("/host/<int:host_id>/netblock/new", methods=["GET", "POST"])
 def new_netblock(host_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard has it
     """Prefer the host for the clients of a network."""
-    return _netblock(NetblockForm(), None, "New network")
+    return _netblock(NetblockForm(), None, gettext("New network"))
 
 
 @blueprint.route("/host/<int:host_id>/host_netblock/<int:netblock_id>", methods=["GET", "POST"])
 def edit_netblock(host_id: int, netblock_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Change a network."""
     row = reached().the("netblock_id", HostNetblock)
-    return _netblock(with_values(NetblockForm(), row), row, f"Change {row.netblock}")
+    return _netblock(with_values(NetblockForm(), row), row, gettext("Change %(netblock)s", netblock=row.netblock))
 
 
 def _netblock(form: NetblockForm, row: HostNetblock | None, title: str) -> ResponseReturnValue:
@@ -80,15 +81,15 @@ def _netblock(form: NetblockForm, row: HostNetblock | None, title: str) -> Respo
         host_details.save_netblock(database, the_host(), row, text, name, limits=limits, resolve=resolve)
 
     if carried_out(form, change):
-        return saved("Saved the network.", back_to_host()[0])
-    return form_page(form, title, back_to_host(), intro="Clients of this network get the host first.")
+        return saved(gettext("Saved the network."), back_to_host()[0])
+    return form_page(form, title, back_to_host(), intro=gettext("Clients of this network get the host first."))
 
 
 @blueprint.route("/host/<int:host_id>/host_netblock/<int:netblock_id>/delete", methods=["GET", "POST"])
 def drop_netblock(host_id: int, netblock_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Remove a network."""
     row = reached().the("netblock_id", HostNetblock)
-    return _drop(row, f"the network {row.netblock}")
+    return _drop(row, gettext("the network %(netblock)s", netblock=row.netblock))
 
 
 @blueprint.route("/host/<int:host_id>/asn/new", methods=["GET", "POST"])
@@ -100,8 +101,13 @@ def new_asn(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
         hosts.add_asn(database, the_host(), form.asn.data, AsnKind.PEER, form.name.data or "")
 
     if carried_out(form, change):
-        return saved(f"Added AS{form.asn.data}.", back_to_host()[0])
-    return form_page(form, "New peer", back_to_host(), intro="Clients of this autonomous system get the host first.")
+        return saved(gettext("Added AS%(asn)s.", asn=form.asn.data), back_to_host()[0])
+    return form_page(
+        form,
+        gettext("New peer"),
+        back_to_host(),
+        intro=gettext("Clients of this autonomous system get the host first."),
+    )
 
 
 @blueprint.route("/host/<int:host_id>/host_asn/<int:asn_id>", methods=["GET", "POST"])
@@ -110,8 +116,8 @@ def edit_asn(host_id: int, asn_id: int) -> ResponseReturnValue:  # noqa: ARG001
     row = reached().the("asn_id", HostAsn)
     form = with_values(NameForm(), row)
     if carried_out(form, lambda database: host_details.rename_asn(database, row, form.name.data or "")):
-        return saved(f"Saved AS{row.asn}.", back_to_host()[0])
-    return form_page(form, f"Change AS{row.asn}", back_to_host())
+        return saved(gettext("Saved AS%(asn)s.", asn=row.asn), back_to_host()[0])
+    return form_page(form, gettext("Change AS%(asn)s", asn=row.asn), back_to_host())
 
 
 @blueprint.route("/host/<int:host_id>/host_asn/<int:asn_id>/delete", methods=["GET", "POST"])
@@ -130,15 +136,15 @@ def new_country(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
         hosts.add_country(database, the_host(), form.country.data, CountryKind(form.kind.data))
 
     if carried_out(form, change):
-        return saved(f"Added {form.country.data.upper()}.", back_to_host()[0])
-    return form_page(form, "New country", back_to_host())
+        return saved(gettext("Added %(country)s.", country=form.country.data.upper()), back_to_host()[0])
+    return form_page(form, gettext("New country"), back_to_host())
 
 
 @blueprint.route("/host/<int:host_id>/host_country/<int:country_id>/delete", methods=["GET", "POST"])
 def drop_country(host_id: int, country_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Remove a country."""
     row = reached().the("country_id", HostCountry)
-    return _drop(row, f"the {row.kind.value} country {row.country}")
+    return _drop(row, gettext("the country %(country)s", country=row.country))
 
 
 @blueprint.route("/host/<int:host_id>/host_acl_ip/new", methods=["GET", "POST"])
@@ -146,15 +152,17 @@ def new_acl(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Let a machine pull from the master."""
     form = AclForm()
     if carried_out(form, lambda database: host_details.add_acl_address(database, the_host(), form.address.data)):
-        return saved("Added the address.", back_to_host()[0])
-    return form_page(form, "New address", back_to_host(), intro="It may pull from the master servers.")
+        return saved(gettext("Added the address."), back_to_host()[0])
+    return form_page(
+        form, gettext("New address"), back_to_host(), intro=gettext("It may pull from the master servers.")
+    )
 
 
 @blueprint.route("/host/<int:host_id>/host_acl_ip/<int:acl_id>/delete", methods=["GET", "POST"])
 def drop_acl(host_id: int, acl_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Let a machine no longer pull from the master."""
     row = reached().the("acl_id", HostAclAddress)
-    return _drop(row, f"the address {row.address}")
+    return _drop(row, gettext("the address %(address)s", address=row.address))
 
 
 # -- categories and URLs
@@ -176,9 +184,9 @@ def new_category(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
         )
 
     if carried_out(form, change):
-        return saved("Added the category. Now say where it is.", back_to_host()[0])
-    intro = "" if choices else "It carries every category that there is for it."
-    return form_page(form, "New category", back_to_host(), intro=intro, submit="Add")
+        return saved(gettext("Added the category. Now say where it is."), back_to_host()[0])
+    intro = "" if choices else gettext("It carries every category that there is for it.")
+    return form_page(form, gettext("New category"), back_to_host(), intro=intro, submit=gettext("Add"))
 
 
 @blueprint.route("/host/<int:host_id>/category/<int:carried_id>", methods=["GET", "POST"])
@@ -192,28 +200,28 @@ def edit_category(host_id: int, carried_id: int) -> ResponseReturnValue:  # noqa
         host_details.edit_category(database, row, always_up_to_date=always, unlimited=unlimited())
 
     if carried_out(form, change):
-        return saved(f"Saved {row.category.name}.", back_to_host()[0])
-    return form_page(form, f"Change {row.category.name}", back_to_host())
+        return saved(gettext("Saved %(name)s.", name=row.category.name), back_to_host()[0])
+    return form_page(form, gettext("Change %(name)s", name=row.category.name), back_to_host())
 
 
 @blueprint.route("/host/<int:host_id>/category/<int:carried_id>/delete", methods=["GET", "POST"])
 def drop_category(host_id: int, carried_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Let the host no longer carry a category."""
     row = reached().the("carried_id", HostCategory)
-    return _drop(row, f"the category {row.category.name}", {"URLs": len(row.urls)})
+    return _drop(row, gettext("the category %(name)s", name=row.category.name), {"URLs": len(row.urls)})
 
 
 @blueprint.route("/host/<int:host_id>/category/<int:carried_id>/url/new", methods=["GET", "POST"])
 def new_url(host_id: int, carried_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Say where a category is."""
-    return _url(UrlForm(), None, "New URL")
+    return _url(UrlForm(), None, gettext("New URL"))
 
 
 @blueprint.route("/host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>", methods=["GET", "POST"])
 def edit_url(host_id: int, carried_id: int, url_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Change a URL."""
     row = reached().the("url_id", HostCategoryUrl)
-    return _url(with_values(UrlForm(), row), row, "Change a URL")
+    return _url(with_values(UrlForm(), row), row, gettext("Change a URL"))
 
 
 def _url(form: UrlForm, row: HostCategoryUrl | None, title: str) -> ResponseReturnValue:
@@ -230,8 +238,8 @@ def _url(form: UrlForm, row: HostCategoryUrl | None, title: str) -> ResponseRetu
 
     if carried_out(form, change):
         _hint()
-        return saved("Saved the URL. Check now to see what is found there.", back_to_host()[0])
-    intro = f"Where {the_host().name} has {carried.category.name}."
+        return saved(gettext("Saved the URL. Check now to see what is found there."), back_to_host()[0])
+    intro = gettext("Where %(host)s has %(category)s.", host=the_host().name, category=carried.category.name)
     return form_page(form, title, back_to_host(), intro=intro)
 
 
@@ -243,14 +251,14 @@ def _hint() -> None:
         return
     resolve = current_app.config.get(RESOLVER, probes.resolve)
     for hint in doctor.hints(the_host(), replace(asked, resolve=resolve)):
-        flash(f"Please look again: {hint}.")
+        flash(gettext("Please look again: %(hint)s.", hint=hint))
 
 
 @blueprint.route("/host/<int:host_id>/category/<int:carried_id>/url/<int:url_id>/delete", methods=["GET", "POST"])
 def drop_url(host_id: int, carried_id: int, url_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Remove a URL."""
     row = reached().the("url_id", HostCategoryUrl)
-    return _drop(row, f"the URL {row.url}")
+    return _drop(row, gettext("the URL %(url)s", url=row.url))
 
 
 # -- maintenance
@@ -259,14 +267,14 @@ def drop_url(host_id: int, carried_id: int, url_id: int) -> ResponseReturnValue:
 @blueprint.route("/host/<int:host_id>/maintenance/new", methods=["GET", "POST"])
 def new_maintenance(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Announce when the host is not to be handed out."""
-    return _maintenance(MaintenanceForm(), None, "Announce maintenance")
+    return _maintenance(MaintenanceForm(), None, gettext("Announce maintenance"))
 
 
 @blueprint.route("/host/<int:host_id>/maintenance/<int:maintenance_id>", methods=["GET", "POST"])
 def edit_maintenance(host_id: int, maintenance_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Move a window, or end it early."""
     row = reached().the("maintenance_id", Maintenance)
-    return _maintenance(with_values(MaintenanceForm(), row), row, "Change maintenance")
+    return _maintenance(with_values(MaintenanceForm(), row), row, gettext("Change maintenance"))
 
 
 def _maintenance(form: MaintenanceForm, row: Maintenance | None, title: str) -> ResponseReturnValue:
@@ -279,8 +287,11 @@ def _maintenance(form: MaintenanceForm, row: Maintenance | None, title: str) -> 
             maintenance.change(database, row, *window, reason=reason, now=now())
 
     if carried_out(form, change):
-        return saved("Saved the maintenance window.", back_to_host()[0])
-    intro = f"Between these moments clients are not sent to {the_host().name}, and nobody takes that for a failure."
+        return saved(gettext("Saved the maintenance window."), back_to_host()[0])
+    intro = gettext(
+        "Between these moments clients are not sent to %(name)s, and nobody takes that for a failure.",
+        name=the_host().name,
+    )
     return form_page(form, title, back_to_host(), intro=intro)
 
 
@@ -288,4 +299,4 @@ def _maintenance(form: MaintenanceForm, row: Maintenance | None, title: str) -> 
 def drop_maintenance(host_id: int, maintenance_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Call maintenance off."""
     row = reached().the("maintenance_id", Maintenance)
-    return _drop(row, f"the maintenance from {row.starts_at:%Y-%m-%d %H:%M} UTC")
+    return _drop(row, gettext("the maintenance from %(starts_at)s UTC", starts_at=f"{row.starts_at:%Y-%m-%d %H:%M}"))

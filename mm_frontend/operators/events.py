@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Response, json, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 
 from mm_frontend.db import session
 from mm_frontend.operators.blueprint import blueprint
@@ -21,13 +22,13 @@ _FILTERS = ("actor", "action", "text", "since", "until")
 @blueprint.get("/site/<int:site_id>/events")
 def site_events(site_id: int) -> ResponseReturnValue:
     """What was changed of a site."""
-    return _events(f"Changes of {the_site().name}", "operators.site_events", site_id)
+    return _events(gettext("Changes of %(name)s", name=the_site().name), "operators.site_events", site_id)
 
 
 @blueprint.get("/events")
 def all_events() -> ResponseReturnValue:
     """What was changed at all."""
-    return _events("All changes", "operators.all_events", None)
+    return _events(gettext("All changes"), "operators.all_events", None)
 
 
 def _events(title: str, endpoint: str, site_id: int | None) -> ResponseReturnValue:

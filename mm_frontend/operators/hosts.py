@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import flash, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 
 from mm_frontend.db import Work, session
 from mm_frontend.guards import may, reached
@@ -65,8 +66,10 @@ def new_host(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
 
     if carried_out(form, change):
         _hint(made[0])
-        return saved("The host is there. Now say what it carries, and where.", _page(made[0].id))
-    return form_page(form, f"New host of {site.name}", back_to_site(), submit="Make the host")
+        return saved(gettext("The host is there. Now say what it carries, and where."), _page(made[0].id))
+    return form_page(
+        form, gettext("New host of %(name)s", name=site.name), back_to_site(), submit=gettext("Make the host")
+    )
 
 
 @blueprint.post("/host/<int:host_id>", endpoint="edit_host")
@@ -83,8 +86,8 @@ def edit_host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
 
     if carried_out(form, change):
         _hint(found)
-        return saved(f"Saved {found.name}.", back_to_host()[0])
-    return form_page(form, f"Change {found.name}", back_to_host())
+        return saved(gettext("Saved %(name)s.", name=found.name), back_to_host()[0])
+    return form_page(form, gettext("Change %(name)s", name=found.name), back_to_host())
 
 
 def _shown(host: Host) -> dict[str, object]:
@@ -119,7 +122,7 @@ def _fields(form: HostForm) -> HostFields:
 
 def _hint(host: Host) -> None:
     if host_details.is_embargoed(session(), host.country):
-        flash("Mirrors in that country are not used here: clients will not be sent to this host.")
+        flash(gettext("Mirrors in that country are not used here: clients will not be sent to this host."))
 
 
 def _page(host_id: int) -> str:
@@ -138,10 +141,10 @@ def drop_host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
     found = the_host()
     return removal(
         ConfirmForm(),
-        f"the host {found.name}",
+        gettext("the host %(name)s", name=found.name),
         back_to_host(),
         lambda database: deletion.delete_host(database, found, me(), now(), unlimited=unlimited()),
         goes_with=deletion.what_goes_with_host(session(), found),
-        note=f"You can bring it back for {deletion.KEPT.days} days.",
+        note=gettext("You can bring it back for %(days)s days.", days=deletion.KEPT.days),
         leads_to=back_to_site()[0],
     )

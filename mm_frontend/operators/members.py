@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask import abort, flash, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
 from wtforms import SelectChoice
 
 from mm_frontend.auth import mail
@@ -21,7 +23,7 @@ from mm_lib.services.access import MEMBER, OWN
 
 INVITATIONS = "30 per hour"
 REQUESTS = "10 per hour"
-_SAME_ANSWER = "Your request was sent, if there is a site of that name. Its members decide."
+_SAME_ANSWER = _("Your request was sent, if there is a site of that name. Its members decide.")
 
 
 @blueprint.route("/site/<int:site_id>/admin/new", methods=["GET", "POST"])
@@ -41,11 +43,11 @@ def add_member(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
 
     if carried_out(form, change):
         if not links:
-            return saved(f"{form.who.data.strip()} is a member now.", back_to_site()[0])
+            return saved(gettext("%(who)s is a member now.", who=form.who.data.strip()), back_to_site()[0])
         _write(form.who.data.strip(), links[0])
         page = render_template("operators/invited.html", site=site, email=form.who.data.strip(), link=links[0])
         return keep_nowhere(make_response(page))
-    return form_page(form, "Add a member", back_to_site(), submit="Add or invite")
+    return form_page(form, gettext("Add a member"), back_to_site(), submit=gettext("Add or invite"))
 
 
 def _link(token: str) -> str:
@@ -61,9 +63,11 @@ def _write(address: str, link: str) -> None:
     """The link is mailed at once and kept nowhere: whoever has it can use it."""
     if mail.is_set_up():
         name = the_site().name
-        opening = f"{me()} invites you to look after the mirrors of {name}. To become a member, open:"
-        closing = "The link works once, for a week. If you do not know what this is about, do nothing."
-        mail.send(address, f"Invitation to {name}", f"{opening}\n\n{link}\n\n{closing}\n")
+        opening = gettext(
+            "%(me)s invites you to look after the mirrors of %(name)s. To become a member, open:", me=me(), name=name
+        )
+        closing = gettext("The link works once, for a week. If you do not know what this is about, do nothing.")
+        mail.send(address, gettext("Invitation to %(name)s", name=name), f"{opening}\n\n{link}\n\n{closing}\n")
 
 
 @blueprint.route("/invitation/<token>", methods=["GET", "POST"])
@@ -73,7 +77,9 @@ def invitation(token: str) -> ResponseReturnValue:
     row, site = membership.find_invitation(session(), token, now())
     form, person, told = ConfirmForm(), the_viewer(), {"by": row.invited_by, "role": row.role.value}
     if carried_out(form, lambda database: membership.accept(database, row, site, person.user_id, person.name)):
-        return saved(f"You are a member of {site.name} now.", url_for("operators.site", site_id=site.id))
+        return saved(
+            gettext("You are a member of %(name)s now.", name=site.name), url_for("operators.site", site_id=site.id)
+        )
     page = render_template("operators/invitation.html", form=form, site=site, **told)
     return page, 422 if form.errors else 200
 
@@ -84,7 +90,7 @@ def withdraw_invitation(site_id: int, invitation_id: int) -> ResponseReturnValue
     row, site = reached().the("invitation_id", SiteInvitation), the_site()
     return removal(
         ConfirmForm(),
-        f"the invitation of {row.email}",
+        gettext("the invitation of %(email)s", email=row.email),
         back_to_site(),
         lambda database: invitations.withdraw(database, row, site),
     )
@@ -96,7 +102,7 @@ def remove_member(site_id: int, member_id: int) -> ResponseReturnValue:  # noqa:
     member = reached().the("member_id", SiteMember)
     return removal(
         ConfirmForm(),
-        f"{member.user.name} from the members",
+        gettext("%(name)s from the members", name=member.user.name),
         back_to_site(),
         lambda database: membership.remove(database, member, by_owner=may(OWN)),
     )
@@ -108,8 +114,10 @@ def member_role(site_id: int, member_id: int) -> ResponseReturnValue:  # noqa: A
     member = reached().the("member_id", SiteMember)
     form = RoleForm(role=member.role.value)
     if carried_out(form, lambda database: membership.set_role(database, member, MemberRole(form.role.data))):
-        return saved(f"{member.user.name} is {member.role.value} now.", back_to_site()[0])
-    return form_page(form, f"Role of {member.user.name}", back_to_site())
+        return saved(
+            gettext("%(name)s is %(role)s now.", name=member.user.name, role=member.role.value), back_to_site()[0]
+        )
+    return form_page(form, gettext("Role of %(name)s", name=member.user.name), back_to_site())
 
 
 @blueprint.route("/site/<int:site_id>/transfer", methods=["GET", "POST"])
@@ -121,10 +129,12 @@ def transfer(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
     if carried_out(
         form, lambda database: membership.transfer(database, site, others[form.to.data], the_viewer().user_id)
     ):
-        return saved(f"{others[form.to.data].user.name} is the owner now.", back_to_site()[0])
-    stays = " You stay as an admin." if may(MEMBER) else ""
-    intro = f"The new owner may do everything with the site.{stays}"
-    return form_page(form, f"Hand {site.name} over", back_to_site(), intro=intro, submit="Hand over")
+        return saved(gettext("%(name)s is the owner now.", name=others[form.to.data].user.name), back_to_site()[0])
+    stays = " " + gettext("You stay as an admin.") if may(MEMBER) else ""
+    intro = gettext("The new owner may do everything with the site.") + stays
+    return form_page(
+        form, gettext("Hand %(name)s over", name=site.name), back_to_site(), intro=intro, submit=gettext("Hand over")
+    )
 
 
 @blueprint.route("/site/<int:site_id>/leave", methods=["GET", "POST"])
@@ -133,7 +143,7 @@ def leave(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
     site = the_site()
     return removal(
         ConfirmForm(),
-        f"yourself from the members of {site.name}",
+        gettext("yourself from the members of %(name)s", name=site.name),
         back_to_site(),
         lambda database: membership.leave(database, site, the_viewer().user_id),
         leads_to=url_for("operators.mine"),
@@ -151,7 +161,9 @@ def ask_to_join() -> ResponseReturnValue:
 
     if carried_out(form, change):
         return saved(_SAME_ANSWER, url_for("operators.mine"))
-    return form_page(form, "Ask to join a site", (url_for("operators.mine"), "My sites"), submit="Ask")
+    return form_page(
+        form, gettext("Ask to join a site"), (url_for("operators.mine"), gettext("My sites")), submit=gettext("Ask")
+    )
 
 
 @blueprint.post("/site/<int:site_id>/join/<int:request_id>/<decision>")
@@ -163,7 +175,11 @@ def answer_request(site_id: int, request_id: int, decision: str) -> ResponseRetu
     row, site, form = reached().the("request_id", SiteJoinRequest), the_site(), ConfirmForm()
     name = row.user.name
     if carried_out(form, lambda database: membership.answer(database, row, site, roles[decision])):
-        flash(f"{name} was not let in." if decision == "decline" else f"{name} is {decision} now.")
+        flash(
+            gettext("%(name)s was not let in.", name=name)
+            if decision == "decline"
+            else gettext("%(name)s is %(role)s now.", name=name, role=decision)
+        )
     else:
         flash(" ".join(form.form_errors))
     return redirect(back_to_site()[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import flash, redirect, render_template
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 from flask_wtf import FlaskForm
 
 from mm_frontend.db import Work, session
@@ -59,10 +60,12 @@ def carried_out(form: FlaskForm, change: Change) -> bool:
 
 
 def form_page(
-    form: FlaskForm, title: str, back: tuple[str, str], *, intro: str = "", submit: str = "Save"
+    form: FlaskForm, title: str, back: tuple[str, str], *, intro: str = "", submit: str = ""
 ) -> ResponseReturnValue:
     """A page that is one form. `back` is the address and the name of where it belongs."""
-    page = render_template("operators/form.html", form=form, title=title, back=back, intro=intro, submit=submit)
+    page = render_template(
+        "operators/form.html", form=form, title=title, back=back, intro=intro, submit=submit or gettext("Save")
+    )
     return page, 422 if form.errors else 200
 
 
@@ -76,11 +79,14 @@ def switching(thing: Host | Site, back: tuple[str, str]) -> ResponseReturnValue:
     def change(database: Work) -> None:
         host_details.switch(database, thing, on=on, reason=form.reason.data, by=me(), unlimited=unlimited())
 
+    name = thing.name
     if carried_out(form, change):
-        return saved(f"{thing.name} is switched {'on' if on else 'off'}.", back[0])
-    word = "on" if on else "off"
-    intro = f"It was switched off: {thing.state_reason}" if on and thing.state is not State.ACTIVE else ""
-    return form_page(form, f"Switch {thing.name} {word}", back, intro=intro, submit=f"Switch {word}")
+        said = gettext("%(name)s is switched on.", name=name) if on else gettext("%(name)s is switched off.", name=name)
+        return saved(said, back[0])
+    why = gettext("It was switched off: %(why)s", why=thing.state_reason)
+    title = gettext("Switch %(name)s on", name=name) if on else gettext("Switch %(name)s off", name=name)
+    intro = why if on and thing.state is not State.ACTIVE else ""
+    return form_page(form, title, back, intro=intro, submit=gettext("Switch on") if on else gettext("Switch off"))
 
 
 def removal(
@@ -95,7 +101,7 @@ def removal(
 ) -> ResponseReturnValue:
     """Ask before something is removed, saying what goes with it; remove it when the answer is yes."""
     if carried_out(form, change):
-        flash(f"Removed {what}.")
+        flash(gettext("Removed %(what)s.", what=what))
         return redirect(leads_to or back[0])
     counted = {name: number for name, number in (goes_with or {}).items() if number}
     page = render_template("operators/confirm.html", form=form, what=what, back=back, goes_with=counted, note=note)

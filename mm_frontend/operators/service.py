@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from flask import Response, json, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 
 from mm_frontend.db import session
 from mm_frontend.guards import limiter, may
@@ -53,8 +54,8 @@ def check_now(host_id: int) -> ResponseReturnValue:
     target = url_for("operators.host_checks", host_id=host_id)
     again_after = timedelta(minutes=crawler().check_again_minutes)
     if carried_out(form, lambda database: jobs.request_check(database, host, wanted, me(), again_after=again_after)):
-        return saved("The check is queued.", target)
-    return saved(" ".join(form.form_errors) or "The check could not be asked for.", target)
+        return saved(gettext("The check is queued."), target)
+    return saved(" ".join(form.form_errors) or gettext("The check could not be asked for."), target)
 
 
 @blueprint.get("/host/<int:host_id>/checks")

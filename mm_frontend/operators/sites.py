@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask import flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
 
 from mm_frontend.db import Work, session
 from mm_frontend.guards import Who, may, reached, the_viewer
@@ -25,7 +27,7 @@ from mm_lib.model.sites import MemberRole, Site
 from mm_lib.services import access, approvals, deletion, host_details, membership, overview, sites
 from mm_lib.services.access import AUDIT
 
-_WAITS = "It waits until an administrator has looked at it; you get a mail then. You can add its hosts meanwhile."
+_WAITS = _("It waits until an administrator has looked at it; you get a mail then. You can add its hosts meanwhile.")
 
 
 def the_site() -> Site:
@@ -43,16 +45,16 @@ def back_to_site() -> tuple[str, str]:
 @blueprint.get("/site/mine")
 def mine() -> ResponseReturnValue:
     """One's own sites with their hosts."""
-    return _list("My sites", [row["site"] for row in membership.my_sites(session(), the_viewer().user_id)])
+    return _list(gettext("My sites"), [row["site"] for row in membership.my_sites(session(), the_viewer().user_id)])
 
 
 @blueprint.get("/admin/all_sites")
 def all_sites() -> ResponseReturnValue:
     """Every site with its hosts, for administrators and auditors."""
     if not may(AUDIT):
-        flash("The list of all sites is for administrators.")
+        flash(gettext("The list of all sites is for administrators."))
         return redirect(url_for("public.start"))
-    return _list("All sites", overview.all_sites(session()))
+    return _list(gettext("All sites"), overview.all_sites(session()))
 
 
 def _list(title: str, found: list[Site]) -> str:
@@ -87,11 +89,17 @@ def new_site() -> ResponseReturnValue:
         made.append(site.id)
 
     if carried_out(form, change):
-        return saved(
-            f"The site is there, and you are its owner. {_WAITS if waits else 'Now add its hosts.'}", _page(made[0])
-        )
-    intro = "An administrator looks at it before it is used." if waits else ""
-    return form_page(form, "New site", (url_for("operators.mine"), "My sites"), intro=intro, submit="Make the site")
+        made_it = gettext("The site is there, and you are its owner.")
+        then = _WAITS if waits else gettext("Now add its hosts.")
+        return saved(f"{made_it} {then}", _page(made[0]))
+    intro = gettext("An administrator looks at it before it is used.") if waits else ""
+    return form_page(
+        form,
+        gettext("New site"),
+        (url_for("operators.mine"), gettext("My sites")),
+        intro=intro,
+        submit=gettext("Make the site"),
+    )
 
 
 def _page(site_id: int) -> str:
@@ -141,8 +149,8 @@ def edit_site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
             host_details.forget_content(database, [host.id for host in hosts])
 
     if carried_out(form, change):
-        return saved(f"Saved {found.name}.", back_to_site()[0])
-    return form_page(form, f"Change {found.name}", back_to_site())
+        return saved(gettext("Saved %(name)s.", name=found.name), back_to_site()[0])
+    return form_page(form, gettext("Change %(name)s", name=found.name), back_to_site())
 
 
 @blueprint.route("/site/<int:site_id>/state", methods=["GET", "POST"])
@@ -157,11 +165,11 @@ def drop_site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
     found = the_site()
     return removal(
         ConfirmForm(),
-        f"the site {found.name}",
+        gettext("the site %(name)s", name=found.name),
         back_to_site(),
         lambda database: deletion.delete_site(database, found, me(), now(), unlimited=unlimited()),
         goes_with=deletion.what_goes_with_site(session(), found),
-        note=f"You can bring it back for {deletion.KEPT.days} days.",
+        note=gettext("You can bring it back for %(days)s days.", days=deletion.KEPT.days),
         leads_to=url_for("operators.deleted"),
     )
 
@@ -182,7 +190,7 @@ def restore_site(deleted_site_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Bring a site back."""
     found, form = the_site(), ConfirmForm()
     if carried_out(form, lambda database: deletion.restore_site(database, found)):
-        return saved(f"{found.name} is back, with its hosts.", back_to_site()[0])
+        return saved(gettext("%(name)s is back, with its hosts.", name=found.name), back_to_site()[0])
     return saved(" ".join(form.form_errors), url_for("operators.deleted"))
 
 
@@ -192,5 +200,5 @@ def restore_host(deleted_host_id: int) -> ResponseReturnValue:
     host, form = reached().host, ConfirmForm()
     assert host is not None
     if carried_out(form, lambda database: deletion.restore_host(database, host)):
-        return saved(f"{host.name} is back.", url_for("operators.host", host_id=deleted_host_id))
+        return saved(gettext("%(name)s is back.", name=host.name), url_for("operators.host", host_id=deleted_host_id))
     return saved(" ".join(form.form_errors), url_for("operators.deleted"))

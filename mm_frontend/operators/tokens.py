@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from flask import make_response, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 from wtforms import SelectChoice
 
 from mm_frontend.auth.blueprint import keep_nowhere
@@ -27,11 +28,13 @@ def _myself() -> User:
 
 
 def _mine() -> tuple[str, str]:
-    return url_for("operators.my_tokens"), "Your API tokens"
+    return url_for("operators.my_tokens"), gettext("Your API tokens")
 
 
 def _of_site() -> tuple[str, str]:
-    return url_for("operators.site_tokens", site_id=the_site().id), f"API tokens of {the_site().name}"
+    return url_for("operators.site_tokens", site_id=the_site().id), gettext(
+        "API tokens of %(name)s", name=the_site().name
+    )
 
 
 @blueprint.get("/account/tokens")
@@ -87,7 +90,7 @@ def _new(owner: Owner, back: tuple[str, str]) -> ResponseReturnValue:
     if carried_out(form, change):
         token, text = made[0]
         return keep_nowhere(make_response(render_template("operators/token.html", token=token, text=text, back=back)))
-    title = "New token" if isinstance(owner, User) else f"New token of {owner.name}"
+    title = gettext("New token") if isinstance(owner, User) else gettext("New token of %(name)s", name=owner.name)
     page = render_template("operators/token_new.html", form=form, title=title, back=back)
     return page, 422 if form.errors else 200
 
@@ -107,8 +110,8 @@ def revoke_site_token(site_id: int, token_id: int) -> ResponseReturnValue:  # no
 def _revoke(token: ApiToken, back: tuple[str, str]) -> ResponseReturnValue:
     return removal(
         ConfirmForm(),
-        f"the token {token.name}",
+        gettext("the token %(name)s", name=token.name),
         back,
         lambda database: tokens.revoke(database, token, now()),
-        note="Programs that use it are refused from then on.",
+        note=gettext("Programs that use it are refused from then on."),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog, Message
@@ -14,6 +15,7 @@ from flask.testing import FlaskClient
 from flask_babel import gettext
 from sqlalchemy import Engine
 
+import mm_frontend
 from mm_frontend import theme
 from mm_frontend.app import create_app
 from mm_frontend.language import LANGUAGES, catalogue, current, translated
@@ -22,6 +24,7 @@ from mm_lib.settings import DatabaseSettings
 from tests.frontend.world import build, headline, links, settings, text, token
 from utils.translations import catalogues, extract
 
+TEMPLATES = Path(mm_frontend.__file__).parent / "templates"
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
 TEXTS = [message for message in extract() if message.id]
 
@@ -71,6 +74,21 @@ def test_every_text_that_visitors_see_is_translated_with_its_placeholders(langua
     found = read(language)
     wrong = {str(message.id): broken(message, found.get(message.id, message.context)) for message in TEXTS}
     assert {source: problem for source, problem in wrong.items() if problem} == {}
+
+
+NAMES = {"AS", "CSV", "IPv4", "IPv6", "JSON", "SVG", "kB"}  # the same in every language
+
+
+@pytest.mark.parametrize("part", ["auth", "operators", "public", "errors"])
+def test_no_page_of_a_translated_part_has_a_text_that_is_not_marked(part: str) -> None:
+    found = {}
+    for path in (TEMPLATES / part).glob("*.html"):
+        source = re.sub(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", " ", path.read_text(), flags=re.DOTALL)
+        source = re.sub(r"<(pre|code)\b[^>]*>.*?</\1>|<span class=\"mono\">.*?</span>", " ", source, flags=re.DOTALL)
+        words = set(re.findall(r"[A-Za-z]\w+", re.sub(r"<[^>]*>|&\w+;", " ", source)))
+        if words - NAMES:
+            found[path.name] = words - NAMES
+    assert found == {}
 
 
 @pytest.mark.parametrize("language", sorted(catalogues()))
