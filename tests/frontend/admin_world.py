@@ -52,10 +52,17 @@ class Stage:
 
 @contextmanager
 def stage(template: Path, folder: Path, settings: Settings = world.SETTINGS) -> Iterator[Stage]:
-    """A copy of the empty database with the registry of the operators' tests in it."""
+    """A copy of the empty SQLite database with the registry of the operators' tests in it."""
     path = folder / "registry.sqlite"
     shutil.copy(template, path)
-    engine = make_engine(DatabaseSettings(url=f"sqlite:///{path}"))
+    with stage_on(f"sqlite:///{path}", settings) as made:
+        yield made
+
+
+@contextmanager
+def stage_on(url: str, settings: Settings = world.SETTINGS) -> Iterator[Stage]:
+    """The same in any database that is empty and migrated."""
+    engine = make_engine(DatabaseSettings(url=url))
     sessions = make_sessions(engine)
     quick = PasswordHasher.from_parameters(profiles.CHEAPEST)
     with sessions() as session, patch.object(accounts, "_hasher", lambda: quick):

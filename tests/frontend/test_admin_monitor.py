@@ -13,13 +13,12 @@ from sqlalchemy.orm import Session
 
 from mm_crawler import jobs as crawl_jobs
 from mm_crawler.jobs import Order, Work
-from mm_frontend.app import create_app
-from mm_lib.database import make_engine, make_sessions, transaction
+from mm_lib.database import transaction
 from mm_lib.model.outbox import Channel, Delivery, DeliveryState, Event
 from mm_lib.model.state import CrawlRun, Job, JobState, RunKind
 from mm_lib.settings import CacheSettings, DatabaseSettings, Settings
 from tests.conftest import TEMPLATE
-from tests.frontend import admin_world, operators_world, world
+from tests.frontend import admin_world, world
 from tests.frontend.admin_world import Stage
 from tests.postgres import Postgres
 
@@ -148,11 +147,8 @@ def test_auditors_look_and_have_no_buttons(stage: Stage, session: Session) -> No
 def queued(postgres: Postgres) -> Iterator[Stage]:
     """The application on PostgreSQL, with three jobs."""
     settings = DatabaseSettings(url=postgres.url(postgres.create(TEMPLATE)))
-    engine = make_engine(settings)
-    sessions = make_sessions(engine)
-    with sessions() as session:
-        registry = operators_world.build(session)
-        ids = registry.ids["host_id"], registry.ids["carried_id"]
+    with admin_world.stage_on(settings.url) as made, made.sessions() as session:
+        ids = made.registry.ids["host_id"], made.registry.ids["carried_id"]
         orders = [Order(ids[0], 0, Work(ids[1], tier, {})) for tier in ("canary", "metadata", "full")]
         with transaction(session):
             assert crawl_jobs.enqueue(session, settings, orders) == 3
@@ -162,8 +158,7 @@ def queued(postgres: Postgres) -> Iterator[Stage]:
                 query = "UPDATE procrastinate_jobs SET status = CAST(:status AS procrastinate_job_status)"
                 where = " WHERE args->>'tier' = :tier"
                 session.execute(text(query + where), {"status": status, "tier": tier})
-    yield Stage(create_app(world.SETTINGS, engine), sessions, registry)
-    engine.dispose()
+        yield made
 
 
 def statuses(stage: Stage) -> dict[str, tuple[int, str]]:
