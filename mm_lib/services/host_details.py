@@ -207,7 +207,7 @@ def add_category(
     if any(carried.category_id == category.id for carried in host.categories):
         raise AlreadyExists(f"{host.name} carries {category.name} already.")
     _refuse_always(always_up_to_date, unlimited)
-    carried = HostCategory(category=category, always_up_to_date=always_up_to_date)
+    carried = HostCategory(category=category, always_up_to_date=always_up_to_date, urls=[])
     host.categories.append(carried)
     session.flush()
     return carried

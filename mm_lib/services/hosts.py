@@ -67,7 +67,9 @@ def add_host(
     name = clean_name("name", name)
     if session.scalar(select(Host.id).where(Host.site_id == owner.id, Host.name == name)):
         raise AlreadyExists(f"{site} has a host {name!r} already.")
-    host = Host(site=owner, name=name, state_by=created_by)
+    # Said to be empty, its collections need not be asked for when something is added to them.
+    nothing: dict[str, Any] = {"categories": [], "netblocks": [], "asns": [], "countries": []}
+    host = Host(site=owner, name=name, state_by=created_by, **nothing)
     set_fields(host, bandwidth_mbps=bandwidth_mbps, private=private, has_ipv4=has_ipv4, has_ipv6=has_ipv6)
     if country:
         set_fields(host, country=country)

@@ -14,13 +14,15 @@ from sqlalchemy.orm import Session
 
 from mm_lib.database import freeze, make_engine, make_sessions, transaction
 from mm_lib.importers import exporting
-from mm_lib.importers.cleaning import Options
+from mm_lib.importers.cleaning import Options, clean
+from mm_lib.importers.drafts import MirrorDraft
 from mm_lib.importers.importing import Prepared, execute, prepare, read_source
-from mm_lib.importers.report import Outcome
+from mm_lib.importers.merging import Merger
+from mm_lib.importers.report import Outcome, Report
 from mm_lib.model.content import Category, Product
 from mm_lib.registry.carry_out import Powers
 from mm_lib.registry.current import Sites, read_sites
-from mm_lib.registry.documents import plain
+from mm_lib.registry.documents import plain, site_urls
 from mm_lib.registry.planning import Wish, carry_out_plan
 from mm_lib.registry.reading import check
 from mm_lib.registry.writing import write
@@ -102,22 +104,49 @@ def exported(engine: Engine) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def ubuntu() -> tuple[Sites, Report]:
+    """The larger list, as sites of an empty registry."""
+    report = Report()
+    merger = Merger({}, report)
+    for one in read_source("apt-list", [("Ubuntu.mirrors", (APT / "Ubuntu.mirrors").read_bytes())]):
+        assert isinstance(one, MirrorDraft)
+        if cleaned := clean(one, Options({"": "Ubuntu"}, limits=LIMITS), report):
+            merger.add(cleaned)
+    return {site.name: site for site in merger.sites()}, report
+
+
+@pytest.fixture(scope="module")
 def reports(engines: list[Engine]) -> dict[str, Prepared]:
     """All lists, imported into the first database."""
     one = engines[0]
     parts = {"archive": "Debian", "cdimage": "Debian CD"}
     return {
         "Debian": imported(one, "apt-list", APT / "Debian.mirrors", {"": "Debian"}),
-        "Ubuntu": imported(one, "apt-list", APT / "Ubuntu.mirrors", {"": "Ubuntu"}),
         "masterlist": imported(one, "masterlist", LISTS / "Mirrors.masterlist", parts),
         "almalinux": imported(one, "almalinux", LISTS / "almalinux.yml", {"": "AlmaLinux"}),
     }
 
 
-@pytest.mark.parametrize(("name", "urls", "refused"), [("Debian", 311, 0), ("Ubuntu", 573, 1)])
-def test_every_real_entry_is_taken(reports: dict[str, Prepared], name: str, urls: int, refused: int) -> None:
-    counted = reports[name].report.counts["url"]
-    assert (counted[Outcome.TAKEN], counted[Outcome.REFUSED]) == (urls, refused)
+def test_every_real_entry_of_debian_is_taken(reports: dict[str, Prepared]) -> None:
+    counted = reports["Debian"].report.counts["url"]
+    assert (counted[Outcome.TAKEN], counted[Outcome.REFUSED]) == (311, 0)
+
+
+def test_every_real_entry_of_ubuntu_is_taken_but_the_one_that_is_no_mirror(ubuntu: tuple[Sites, Report]) -> None:
+    sites, report = ubuntu
+    assert sum(len(list(site_urls(site))) for site in sites.values()) == 573
+    assert [note.subject for note in report.notes] == ["mirror://mirrors.ubuntu.com/mirrors.txt"]
+
+
+def test_what_ubuntus_list_becomes_is_the_same_in_the_registry(
+    ubuntu: tuple[Sites, Report], sqlite_template: Path, tmp_path: Path
+) -> None:
+    texts = {name: write(site) for name, site in ubuntu[0].items()}
+    shutil.copy(sqlite_template, tmp_path / "ubuntu")
+    engine = filled(f"sqlite:///{tmp_path / 'ubuntu'}")
+    applied(engine, texts)
+    assert exported(engine) == texts
+    engine.dispose()
 
 
 def test_nothing_of_an_import_is_refused_by_the_registry(reports: dict[str, Prepared]) -> None:
@@ -125,10 +154,10 @@ def test_nothing_of_an_import_is_refused_by_the_registry(reports: dict[str, Prep
 
 
 def test_an_import_can_be_repeated_without_a_change(engines: list[Engine], reports: dict[str, Prepared]) -> None:
-    again = looked_at(engines[0], "apt-list", APT / "Ubuntu.mirrors", {"": "Ubuntu"})
+    again = looked_at(engines[0], "apt-list", APT / "Debian.mirrors", {"": "Debian"})
     assert again.plan.steps == []
     assert again.report.total(Outcome.UNCHANGED) == len(
-        {step.host for step in reports["Ubuntu"].plan.steps if step.host}
+        {step.host for step in reports["Debian"].plan.steps if step.host}
     )
     assert looked_at(engines[0], "almalinux", LISTS / "almalinux.yml", {"": "AlmaLinux"}).plan.steps == []
 
@@ -141,15 +170,22 @@ def test_the_registry_exported_and_applied_elsewhere_is_exported_the_same(
     assert exported(engines[1]) == first
 
 
-@pytest.mark.parametrize("name", ["Debian", "Ubuntu"])
-def test_a_list_comes_back_as_it_was(engines: list[Engine], reports: dict[str, Prepared], name: str) -> None:
-    real = [line.strip() for line in (APT / f"{name}.mirrors").read_text().splitlines() if line.strip()]
-    wanted = entries(real)
-    found = entries(exporting.export("apt-list", registry(engines[0]), {name: ""}).text.splitlines())
+def real(name: str) -> set[tuple[str, str]]:
+    """The entries of a list of python-apt-common."""
+    lines = [line.strip() for line in (APT / f"{name}.mirrors").read_text().splitlines() if line.strip()]
+    return {entry for entry in entries(lines) if not entry[1].startswith("mirror:")}
+
+
+def test_ubuntus_list_comes_back_as_it_was(ubuntu: tuple[Sites, Report]) -> None:
+    assert entries(exporting.export("apt-list", ubuntu[0], {"Ubuntu": ""}).text.splitlines()) == real("Ubuntu")
+
+
+def test_debians_list_comes_back_as_it_was(engines: list[Engine], reports: dict[str, Prepared]) -> None:
+    found = entries(exporting.export("apt-list", registry(engines[0]), {"Debian": ""}).text.splitlines())
     ours = {("AT", "http://ftp.at.beispiel.org/debian"), ("GB", "http://mirror.beispiel.co.uk/debian")}
     ours |= {("GB", "https://mirror.beispiel.co.uk/debian"), ("", "ftp://nirgends.beispiel.org/debian")}
     ours |= {("AT", "rsync://ftp.at.beispiel.org/debian")}
-    assert found - ours == {entry for entry in wanted if not entry[1].startswith("mirror:")}
+    assert found - ours == real("Debian")
 
 
 Way = tuple[str, dict[str, str], dict[str, str]]
