@@ -31,8 +31,9 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-ROLES = ("anonymous", "viewer", "owner", "auditor", "super")
-ALLOWED, OTHER = 2, 1  # examples of each operation as each role, of what the description allows and of other things
+# Examples of each operation as each role: of what the description allows (the first is the plainest), and of other
+# things. Those who may do more are worth more: others are refused before anything is looked at.
+ROLES = {"anonymous": (1, 0), "viewer": (1, 0), "auditor": (1, 1), "owner": (2, 1), "super": (2, 1)}
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,12 @@ def test_the_api_answers_as_it_is_described(
 ) -> None:
     monkeypatch.setattr(operation, "transaction", operators_world.nothing_stays)
     headers = {"Authorization": f"Bearer {api.texts[role]}"} if role in api.texts else {}
+    allowed, other = ROLES[role]
     for found in description.get_all_operations():
         described = found.ok()
-        _try(described, GenerationMode.POSITIVE, ALLOWED, headers, api.ids)
-        if described.body or described.query:  # else there is nothing that could be wrong
-            _try(described, GenerationMode.NEGATIVE, OTHER, headers, api.ids)
+        _try(described, GenerationMode.POSITIVE, allowed, headers, api.ids)
+        if other and (described.body or described.query):  # else there is nothing that could be wrong
+            _try(described, GenerationMode.NEGATIVE, other, headers, api.ids)
 
 
 def _try(described: Any, mode: GenerationMode, number: int, headers: dict[str, str], ids: dict[str, int]) -> None:
