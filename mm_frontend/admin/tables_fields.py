@@ -46,10 +46,11 @@ class RowForm(FlaskForm):  # type: ignore[misc]
 def make(session: Work, table: Table, names: Sequence[str], current: Mapping[str, Any] | None) -> RowForm:
     """The form with these columns; `current` has the values of a row that there is."""
     how = table_changes.writer(table)
-    fields = {name: _field(table.columns[name], name in how.required.split()) for name in names}
+    fields = {name: _field(table.columns[name]) for name in names}
     form: RowForm = type("FilledRowForm", (RowForm,), fields)()
     for name in names:
         column, field = table.columns[name], form[name]
+        field.flags.required = name in how.required.split()
         if isinstance(field, LookupField):
             field.target, field.offered = column.target, table_links.few(session, column.target)
         if not form.is_submitted():
@@ -105,10 +106,9 @@ def _looked_up(session: Work, column: Column, field: LookupField) -> int | None:
     return found
 
 
-def _field(column: Column, required: bool) -> Any:
+def _field(column: Column) -> Any:
     more: dict[str, Any] = {
         "description": " ".join(filter(None, (_sentence(column.help), _HINTS.get(column.kind, "")))),
-        "render_kw": {"required": False, "aria-required": "true"} if required else {},
     }
     if column.kind is Kind.LINK:
         return LookupField(column.label, [Length(max=MOST)], **more)
