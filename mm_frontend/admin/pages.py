@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import render_template
+from flask import render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
 from mm_frontend.admin.blueprint import blueprint
+from mm_frontend.db import session
 from mm_frontend.guards import may
 from mm_frontend.operators.forms import ConfirmForm
 from mm_frontend.operators.pages import Change, carried_out, saved
+from mm_lib.services import approvals
 from mm_lib.services.access import ADMINISTER
 from mm_lib.services.places import Effect
 
 
 @blueprint.context_processor
 def _shared() -> dict[str, Any]:
-    """Auditors see the same pages without what changes something."""
-    return {"may_change": may(ADMINISTER)}
+    """Auditors see the same pages without what changes something. The first page tells what waits for somebody."""
+    waiting = approvals.count(session()) if request.endpoint == "admin.index" else 0
+    return {"may_change": may(ADMINISTER), "waiting_sites": waiting}
 
 
 def form_page(

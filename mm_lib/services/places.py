@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from mm_lib.model.base import Base, State
@@ -84,9 +84,10 @@ def _named(code: str) -> str:
 
 def list_embargoes(session: Session) -> list[tuple[EmbargoedCountry, int]]:
     """Each with the number of hosts that stand there."""
-    hosts = _hosts(session)
-    rows = session.scalars(select(EmbargoedCountry).order_by(EmbargoedCountry.country)).all()
-    return [(row, sum(host.country == row.country for host in hosts)) for row in rows]
+    counted = select(Host.country, func.count(Host.id)).group_by(Host.country)
+    numbers: dict[str | None, int] = dict(session.execute(counted).all())
+    rows = session.scalars(select(EmbargoedCountry).order_by(EmbargoedCountry.country))
+    return [(row, numbers.get(row.country, 0)) for row in rows]
 
 
 def add_embargo(session: Session, country: str) -> EmbargoedCountry:

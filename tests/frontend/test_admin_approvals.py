@@ -71,6 +71,7 @@ def test_a_new_site_of_an_administrator_takes_part_at_once(stage: Stage) -> None
 def test_auditors_see_the_queue_and_administrators_decide(stage: Stage) -> None:
     id_ = new_site(stage, "Queued College")
     assert "Queued College" in stage.page("/admin/approvals", "auditor")
+    assert "for a decision." in stage.page("/admin/", "auditor")
     assert f"/admin/approvals/{id_}" not in stage.browser("auditor").get("/admin/approvals").text
     assert f"/admin/approvals/{id_}" in stage.browser("super").get("/admin/approvals").text
 
