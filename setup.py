@@ -92,6 +92,7 @@ TEST = [
     "schemathesis>=4.32,<5",  # asks the API what its description allows, and other things
     "jsonschema-rs>=0.40,<1",  # documents against their published schemas
     "playwright>=1.49,<2",  # drives Debian's Chromium
+    "grafana-foundation-sdk>=1769699998!10.1",  # Grafana's own types, which the dashboard is made with
     "ruff>=0.9",
     "mypy>=1.14",
     "import-linter>=2.1,<3",  # who may import whom
