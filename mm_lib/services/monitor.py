@@ -91,7 +91,7 @@ def why_no_queue(session: Session) -> str:
     if not queue.supported(engine):
         return (
             "This installation works on SQLite, where one machine crawls and needs no queue: "
-            "`mm-crawler mirrors` does the work itself. The queue needs PostgreSQL."
+            "mm-crawler mirrors does the work itself. The queue needs PostgreSQL."
         )
     return queue.problem(session.connection())
 
