@@ -91,6 +91,7 @@ ENDPOINTS: dict[str, Who] = {
     "operators.restore_site": OWN,
     "operators.restore_host": CHANGE,
     "operators.host": SEE,
+    "operators.host_repositories": SEE,
     "operators.host_crawls": SEE,
     "operators.crawl_log": SEE,
     "operators.host_asked": SEE,

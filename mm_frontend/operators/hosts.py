@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import flash, render_template, url_for
+from flask import flash, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
@@ -12,6 +12,7 @@ from mm_frontend.operators.blueprint import blueprint
 from mm_frontend.operators.forms import ConfirmForm, HostForm
 from mm_frontend.operators.pages import carried_out, form_page, me, now, removal, saved, switching, unlimited
 from mm_frontend.operators.sites import back_to_site, the_site
+from mm_frontend.settings import frontend
 from mm_lib.model.hosts import AsnKind, Host
 from mm_lib.services import access, deletion, host_details, hosts, jobs, maintenance, overview
 from mm_lib.services.hosts import HostFields
@@ -40,7 +41,7 @@ def host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard has it
         host=found,
         part="host",
         categories=overview.categories(session(), found),
-        repositories=overview.repositories(session(), found),
+        fresh=overview.freshness(overview.repositories(session(), found)),
         acl=host_details.list_acl_addresses(session(), found),
         windows=maintenance.list_windows(session(), found, now()),
         resting=maintenance.current(session(), found, now()),
@@ -49,6 +50,24 @@ def host(host_id: int) -> ResponseReturnValue:  # noqa: ARG001  the guard has it
         may_change=may(access.CHANGE),
         unlimited=unlimited(),
         confirm=ConfirmForm(),
+    )
+
+
+@blueprint.get("/host/<int:host_id>/repositories")
+def host_repositories(host_id: int) -> ResponseReturnValue:
+    """How fresh each repository is, those that are behind first."""
+    found, size = overview.worst_first(overview.repositories(session(), the_host())), 4 * frontend().page_size
+    pages = max(1, -(-len(found) // size))
+    number = min(max(1, request.args.get("page", 1, int)), pages)
+    return render_template(
+        "operators/repositories.html",
+        host=the_host(),
+        part="repositories",
+        rows=found[(number - 1) * size : number * size],
+        total=len(found),
+        number=number,
+        pages=pages,
+        link=lambda page: url_for("operators.host_repositories", host_id=host_id, page=page),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import flash, redirect, render_template, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
@@ -54,10 +54,16 @@ def all_sites() -> ResponseReturnValue:
     if not may(AUDIT):
         flash(gettext("The list of all sites is for administrators."))
         return redirect(url_for("public.start"))
-    return _list(gettext("All sites"), overview.all_sites(session()))
+    asked = "".join(filter(str.isprintable, request.args.get("q", "").strip()))[:100]
+    page = overview.find_sites(session(), asked, request.args.get("page", 1, int), frontend().page_size)
+
+    def link(number: int) -> str:
+        return url_for("operators.all_sites", q=asked or None, page=number)
+
+    return _list(gettext("All sites"), page.sites, page=page, asked=asked, site_link=link)
 
 
-def _list(title: str, found: list[Site]) -> str:
+def _list(title: str, found: list[Site], **more: object) -> str:
     roles = membership.roles(session(), the_viewer().user_id)
     return render_template(
         "operators/sites.html",
@@ -66,6 +72,7 @@ def _list(title: str, found: list[Site]) -> str:
         hosts=overview.sites_with_hosts(session(), found),
         roles=roles,
         may_change=lambda site_id: _may_there(access.CHANGE, roles.get(site_id)),
+        **more,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from mm_lib.model.base import State
@@ -137,6 +137,28 @@ def repositories(session: Session, host: Host) -> list[RepositoryOverview]:
     return [RepositoryOverview(row[0], row[1] or "", *row[2:]) for row in rows.all()]
 
 
+@dataclass(frozen=True)
+class Freshness:
+    """How fresh the repositories of a category are on a host."""
+
+    total: int
+    up_to_date: int
+    worst: list[RepositoryOverview]  # some, those that are most behind first
+
+
+def freshness(rows: Sequence[RepositoryOverview], most: int = 12) -> dict[str, Freshness]:
+    """By category; what is wrong comes first, for that is what people look for."""
+    found: dict[str, list[RepositoryOverview]] = {}
+    for row in worst_first(rows):
+        found.setdefault(row.category, []).append(row)
+    return {name: Freshness(len(of), sum(row.verdict == "ok" for row in of), of[:most]) for name, of in found.items()}
+
+
+def worst_first(rows: Sequence[RepositoryOverview]) -> list[RepositoryOverview]:
+    """Those that are not as on the master, by how far they are behind, then the others by name."""
+    return sorted(rows, key=lambda row: (row.verdict == "ok", -(row.lag_seconds or 0), row.prefix, row.arch))
+
+
 def crawls(session: Session, host: Host, limit: int = 20) -> list[dict[str, Any]]:
     """The latest results, the newest first."""
     rows = session.execute(
@@ -221,9 +243,27 @@ def sites_with_hosts(session: Session, sites: Sequence[Site]) -> dict[int, list[
     return found
 
 
-def all_sites(session: Session) -> list[Site]:
-    """Every site, by name."""
-    return list(session.scalars(select(Site).order_by(Site.name, Site.created_at)))
+@dataclass(frozen=True)
+class SitePage:
+    """Some sites, and how many there are."""
+
+    sites: list[Site]
+    total: int
+    number: int
+    pages: int
+
+
+def find_sites(session: Session, text: str, number: int, size: int) -> SitePage:
+    """Sites that are named so, or have a host that is, by name. A number beyond the last page means the last one."""
+    query = select(Site)
+    if text:
+        named = select(Host.site_id).where(Host.name.icontains(text, autoescape=True))
+        query = query.where(or_(Site.name.icontains(text, autoescape=True), Site.id.in_(named)))
+    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    pages = max(1, -(-total // size))
+    number = min(max(1, number), pages)
+    rows = session.scalars(query.order_by(Site.name, Site.created_at).limit(size).offset((number - 1) * size))
+    return SitePage(list(rows), total, number, pages)
 
 
 def askable(session: Session) -> list[tuple[str, str]]:

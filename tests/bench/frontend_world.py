@@ -21,6 +21,7 @@ from mm_lib.model.geography import CountryContinent, EmbargoedCountry, NetblockC
 from mm_lib.model.hosts import CountryKind, Host, HostCategory, HostCategoryUrl, Maintenance
 from mm_lib.model.sites import MemberRole, Site, SiteJoinRequest, SiteMember
 from mm_lib.model.state import CrawlResult, CrawlRun, Job, JobState, RepositoryMirrorState, RunKind
+from mm_lib.rules.netblocks import parse_network
 from mm_lib.services import host_details, hosts, membership, schema
 from mm_lib.services.accounts import create_user
 from mm_lib.settings import DatabaseSettings
@@ -31,6 +32,7 @@ SEED = 44
 PEOPLE = {"member": Role.USER, "administrator": Role.ADMIN}
 PASSWORD = "correct horse battery"
 NOW = datetime.now(UTC)
+SIZE = {"hosts": 600, "private": 100, "directories": 150_000, "repositories": 500, "distinct_masks": 2_000}
 RUNS, EVENTS, JOBS, USERS = 20, 100_000, 2_000, 1_500
 
 Rows = Iterator[dict[str, Any]]
@@ -41,7 +43,7 @@ def fill(url: str) -> dict[str, Any]:
     engine = make_engine(DatabaseSettings(url=url))
     schema.upgrade(engine)
     with make_sessions(engine)() as session, transaction(session):
-        cache = world(SEED, hosts=600, private=100, directories=150_000, repositories=500, distinct_masks=2_000)
+        cache = world(SEED, **SIZE)
         Filling(session, cache).run()
         _set_sequences(session)
         _versions(session)
@@ -170,6 +172,12 @@ def _jobs(session: Session) -> Rows:
         }
 
 
+def _override(text: str) -> NetblockCountry:
+    found = parse_network(text)
+    bounds = {"first_address": found.first, "last_address": found.last}
+    return NetblockCountry(netblock=found.text, country="DE", family=found.family, **bounds)
+
+
 def _one_of_each(session: Session) -> dict[str, Any]:
     """The public host that carries most gets one of everything that a host and its site can have."""
     carries = select(HostCategory.host_id).group_by(HostCategory.host_id).order_by(func.count().desc())
@@ -182,7 +190,7 @@ def _one_of_each(session: Session) -> dict[str, Any]:
     window = Maintenance(host_id=host.id, starts_at=NOW + timedelta(days=1), ends_at=NOW + timedelta(days=2))
     session.add_all([member, request, window])
     session.add_all(SiteMember(site_id=host.site_id, user_id=guest.id, role=MemberRole.VIEWER) for guest in guests[1:])
-    session.add_all(NetblockCountry(netblock=f"198.51.100.{number}/32", country="DE") for number in range(50))
+    session.add_all(_override(f"198.51.100.{number}/32") for number in range(50))
     session.add_all([EmbargoedCountry(country="KP"), CountryContinent(country="TR", continent="EU")])
     invitation, token = membership.invite(
         session, host.site, "new@example.org", MemberRole.ADMIN, by="member", by_owner=True, now=NOW

@@ -85,7 +85,7 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU time that it used so far, in user mode and in the kernel."""
-        return sum(_cpu(pid) for pid in self._pids())
+        return sum(cpu_of(pid) for pid in self._pids())
 
     def pss(self) -> float:
         """Megabytes of the largest worker: its own memory, and its share of what it has in common with others."""
@@ -122,7 +122,8 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU time that a process used so far, in user mode and in the kernel; 0 when it is gone."""
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS

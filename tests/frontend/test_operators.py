@@ -26,7 +26,7 @@ from mm_lib.model.accounts import AuditEvent, User
 from mm_lib.model.base import State
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl, HostNetblock, Maintenance
 from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteMember
-from mm_lib.model.state import HostCategoryState, StateSource
+from mm_lib.model.state import HostCategoryState, RepositoryMirrorState, StateSource
 from mm_lib.services import hosts, membership, probes
 from mm_lib.services.doctor import Probes
 from tests import factories as make
@@ -185,6 +185,39 @@ def test_all_sites_are_for_those_who_read_all(people: dict[str, FlaskClient]) ->
 
 
 # -- members
+
+
+def test_all_sites_are_searched_by_their_names_and_their_hosts_and_paged(
+    people: dict[str, FlaskClient], session: Session, registry: Registry
+) -> None:
+    with transaction(session):
+        for number in range(25):
+            make.host(session, f"many{number:02}.example.org")
+    auditor = people["auditor"]
+    assert "27 sites" in text(auditor.get("/admin/all_sites")) and "1 of 2" in text(auditor.get("/admin/all_sites"))
+    last = text(auditor.get("/admin/all_sites?page=99"))
+    assert "2 of 2" in last and "many24.example.org" in last
+    for asked, found in (("university", 2), ("M.example.NET", 1), ("100%", 0), ("many2", 5)):
+        answer = text(auditor.get("/admin/all_sites", query_string={"q": asked}))
+        assert f"{found} site" in answer, asked
+
+
+def test_repositories_of_a_host_that_are_behind_come_first(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    """Some on the host's own page, all of them on one of their own."""
+    carried = session.get_one(HostCategory, registry.ids["carried_id"])
+    with transaction(session):
+        for number in range(15):
+            of = make.repository(session, make.directory(session, carried.category, f"r{number}"), f"repo-{number:02}")
+            row = {"host_category_id": carried.id, "repository_id": of.id, "checked_at": NOW}
+            verdict = {"verdict": "stale", "lag_seconds": 7200} if number == 14 else {"verdict": "ok", "lag_seconds": 0}
+            session.add(RepositoryMirrorState(**row, **verdict))
+    page = text(owner.get(f"/host/{registry.host.id}"))
+    assert "15 repositories, 14 up to date" in page and "repo-14 x86_64 stale 2.0 h" in page
+    assert "repo-00" in page and "repo-13" not in page
+    whole = text(owner.get(f"/host/{registry.host.id}/repositories"))
+    assert whole.index("repo-14") < whole.index("repo-00") < whole.index("repo-13")
 
 
 def test_a_user_is_made_a_member_once(owner: FlaskClient, registry: Registry) -> None:

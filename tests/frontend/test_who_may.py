@@ -62,6 +62,7 @@ own         /deleted/site/<int:deleted_site_id>/restore
 change      /deleted/host/<int:deleted_host_id>/restore
 members     /site/<int:site_id>/leave
 see         GET/host/<int:host_id> /host/<int:host_id>/logs /host/<int:host_id>/logs/<name>
+see         /host/<int:host_id>/repositories
 see         /host/<int:host_id>/checks /host/<int:host_id>/asked /host/<int:host_id>/explain
 change      POST/host/<int:host_id> /host/<int:host_id>/edit /host/<int:host_id>/state /host/<int:host_id>/drop
 change      /host/<int:host_id>/check
