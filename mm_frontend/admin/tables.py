@@ -67,11 +67,9 @@ def table_row(table: str, key: str) -> ResponseReturnValue:
 
 def asked_for(found: Table) -> Wanted:
     """Which rows the address asks for."""
-    filters = {
-        column.name: request.args[column.name].strip()[:LONGEST]
-        for column in found.filters
-        if request.args.get(column.name, "").strip()
-    }
+    names = [*(column.name for column in found.filters), *found.through]
+    said = {name: request.args.get(name, "").strip()[:LONGEST] for name in names}
+    filters = {name: text for name, text in said.items() if text}
     return Wanted(
         search=request.args.get("q", "").strip()[:LONGEST],
         filters=filters,
@@ -87,4 +85,6 @@ def list_link(found: Table, wanted: Wanted, endpoint: str = "admin.table", **cha
 
 
 def _label(found: Table, name: str) -> str:
+    if name in found.through:
+        return found.through[name].label
     return found.columns[name].label if name in found.columns else "Search"

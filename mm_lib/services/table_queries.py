@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from mm_lib.services.access import LARGEST_ID
 from mm_lib.services.errors import InvalidValue
 from mm_lib.services.table_links import matching, words
-from mm_lib.services.tables import TABLES, Column, Kind, Table
+from mm_lib.services.tables import TABLES, Column, Kind, Table, Through
 
 _ANYTHING = true()
 NONE = "(none)"  # a filter for what has no value
@@ -54,11 +54,20 @@ def condition_for(table: Table, wanted: Wanted) -> ColumnElement[bool]:
     if sought := words(wanted.search):
         conditions.append(matching(table, table.searched, sought))
     for name, text in wanted.filters.items():
+        if name in table.through:
+            conditions.append(_through(table, table.through[name], text.strip()))
+            continue
         column = table.columns.get(name)
         if column is None or not column.asked_for:
             raise InvalidValue(name, "is nothing that can be filtered by")
         conditions.append(_filter(table, column, text.strip()))
     return and_(*conditions)
+
+
+def _through(table: Table, way: Through, text: str) -> ColumnElement[bool]:
+    between = TABLES[way.table]
+    found = select(between.attribute(way.here)).where(_filter(between, between.columns[way.there], text))
+    return table.primary[0].in_(found)
 
 
 def _filter(table: Table, column: Column, text: str) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import JSON, Boolean, Date, Enum, Float, Integer, LargeBinary, inspect
 from sqlalchemy.orm import InstrumentedAttribute
@@ -81,6 +81,15 @@ class Column:
         return self.kind in _ASKED_FOR and not self.partly
 
 
+class Through(NamedTuple):
+    """A filter by what other rows lead to: hosts by the categories that they carry."""
+
+    label: str
+    table: str  # of the rows between
+    here: str  # their link to this table
+    there: str  # their link to what is looked for
+
+
 @dataclass(frozen=True)
 class Table:
     """A table, for people."""
@@ -98,6 +107,7 @@ class Table:
     sets: str = ""  # attributes that are bitmaps
     partly: str = ""  # addresses that are shown without their query
     named: Mapping[str, str] = field(default_factory=dict)  # attribute -> label, where its name says too little
+    through: Mapping[str, Through] = field(default_factory=dict)  # name of the filter -> what it looks through
     large: bool = False  # too many rows to look at each: only what has an index can be sorted by
     newest_first: bool = False
 
@@ -303,6 +313,7 @@ _MIRRORS = (
         "name",
         search="name org_url",
         named={"org_url": "Web address", "all_sites_can_pull": "All sites may pull"},
+        through={"member": Through("Has the member", "site_member", "site_id", "user_id")},
     ),
     Table(
         sites.SiteMember,
@@ -368,6 +379,7 @@ _MIRRORS = (
             "asn_clients": "Preferred for its own networks",
             "crawl_private": "May be asked although private",
         },
+        through={"carries": Through("Carries the category", "host_category", "host_id", "category_id")},
     ),
     Table(
         hosts.HostCategory,
@@ -498,6 +510,7 @@ _PEOPLE = (
         search="name display_name email",
         kept_back="password_hash",
         named={"email": "E-mail address", "last_login_at": "Last signed in"},
+        through={"member_of": Through("Member of the site", "site_member", "user_id", "site_id")},
     ),
     Table(
         accounts.Identity,

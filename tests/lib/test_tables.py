@@ -140,6 +140,9 @@ def test_deleted_hosts_are_in_no_list_but_what_leads_to_them_says_so(session: Se
         ({"site_id": "#999999"}, 0),
         ({"site_id": "#99999999999999999999"}, 0),
         ({"name": "50%"}, 0),
+        ({"carries": "linux"}, 1),
+        ({"carries": "fedora"}, 2),
+        ({"carries": "nothing", "name": "m0"}, 0),
     ],
 )
 def test_filters_say_exactly_what_is_wanted(session: Session, filters: dict[str, str], found: int) -> None:
@@ -180,6 +183,11 @@ def test_the_search_looks_through_links_with_every_word(session: Session) -> Non
 def test_a_key_that_leads_nowhere_is_not_found(session: Session, key: str) -> None:
     with pytest.raises(NotFound):
         table_reading.row(session, find("host"), key)
+
+
+def test_sites_are_found_by_their_members_and_users_by_their_sites(session: Session) -> None:
+    assert texts(session, "site", filters={"member": "ada"}) == ["Site of m00.example.org"]
+    assert texts(session, "user_account", filters={"member_of": "m00"}) == ["ada"]
 
 
 def test_a_row_says_who_refers_to_it_and_what_goes_with_it(session: Session) -> None:
