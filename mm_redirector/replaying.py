@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mm_lib.cache.schema import MirrorlistCache
 from mm_redirector import location, lookup, query, selection
-from mm_redirector.index import Index
+from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation, GeoSource
 from mm_redirector.lookup import Target
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
-from mm_redirector.selection import EARTH_RADIUS_KM, UNIFORM, Claims, Portion, TierKind
+from mm_redirector.selection import EARTH_RADIUS_KM, UNIFORM, Claims, Share, TierKind
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Numbers, fresh, numbers
+from mm_redirector.shuffle import Hosts, Numbers, fresh, numbers
 
+MANY_PLACES = 64  # of which distances to all hosts are remembered
 MANY = 100_000  # things remembered at once of each sort; groups are counted when there are so many
 # In the client's country or network, on its continent, or anywhere.
 NEAR = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN, TierKind.REQUESTED, TierKind.COUNTRY})
@@ -42,10 +42,19 @@ class Question(NamedTuple):
 class Outcome(NamedTuple):
     """Who stands first in an answer, and how likely."""
 
-    places: NDArray[np.intp]  # in the list of all hosts of both sides
+    places: Hosts  # in the list of all hosts of both sides
     chances: Numbers
     near: bool
     kilometres: float | None  # from the client to whoever stands first, on average; None: not known
+
+
+class _First(NamedTuple):
+    """The first tier of an answer that has anybody."""
+
+    hosts: Hosts
+    weights: Numbers
+    weighed: bool  # nearness counts as well
+    anywhere: Outcome  # for clients whose place is not known
 
 
 NOBODY = Outcome(np.zeros(0, np.intp), np.zeros(0), False, None)
@@ -100,7 +109,9 @@ class Side:
         self._places = np.array(places, np.intp)
         self._understood: dict[Question, tuple[MirrorQuery, Target] | None] = {}
         self._claims: dict[Any, Claims] = {}
-        self._portions: dict[Any, Portion] = {}
+        self._firsts: dict[Any, _First | None] = {}
+        self._nearnesses: dict[Vector, Numbers | None] = {}
+        self._distances: dict[Vector, tuple[Numbers, Numbers]] = {}
 
     def outcome(self, question: Question, client: ClientLocation) -> Outcome:
         """Who would stand first."""
@@ -108,9 +119,17 @@ class Side:
         if understood is None:
             return NOBODY
         asked, target = understood
-        claims = self._claim(asked, target, client)
-        portion = self._apportion(asked, target, claims)
-        return self._chances(target, asked, portion, client)
+        first = self._first(asked, target, self._claim(asked, target, client))
+        if first is None:
+            return NOBODY
+        if client.place is None:
+            return first.anywhere
+        weights = first.weights
+        if first.weighed and (nearness := self._nearness(asked, client)) is not None:
+            weights = weights * nearness[first.hosts]
+        chances = weights / weights.sum()
+        kilometres = self._kilometres(first.hosts, chances, client.place)
+        return Outcome(first.anywhere.places, chances, first.anywhere.near, kilometres)
 
     def _understand(self, question: Question) -> tuple[MirrorQuery, Target] | None:
         """None: it would be refused."""
@@ -142,43 +161,50 @@ class Side:
             self._claims[key] = selection.claims(target, client, asked, self.index, self._policy)
         return self._claims[key]
 
-    def _apportion(self, asked: MirrorQuery, target: Target, claims: Claims) -> Portion:
+    def _first(self, asked: MirrorQuery, target: Target, claims: Claims) -> _First | None:
         key = target.carriers, claims.number
-        if key not in self._portions:
-            _make_room(self._portions)
-            self._portions[key] = selection.apportion(target, claims, asked, self._policy)
-        return self._portions[key]
+        if key not in self._firsts:
+            _make_room(self._firsts)
+            portion = selection.apportion(target, claims, asked, self._policy)
+            share = next((share for share in portion.shares if share.number), None)
+            self._firsts[key] = self._weigh(target, share) if share else None
+        return self._firsts[key]
 
-    def _chances(self, target: Target, asked: MirrorQuery, portion: Portion, client: ClientLocation) -> Outcome:
+    def _weigh(self, target: Target, share: Share) -> _First:
         """Weight over the sum of weights, in the first tier that has anybody."""
-        first = next((share for share in portion.shares if share.number), None)
-        if first is None:
-            return NOBODY
-        hosts = numbers(first.fresh)
-        if first.kind in UNIFORM:
-            weights = np.ones(hosts.size)
-        else:
-            weights = 1.0 / target.category.inverse_weights[hosts]
-            draw = selection.drawing(client, asked, self.index, policy=self._policy, random=_NO_CHANCE)
-            if draw.nearness is not None:
-                weights *= draw.nearness(hosts)
-        chances = weights / weights.sum()
-        return Outcome(self._places[hosts], chances, first.kind in NEAR, self._kilometres(hosts, chances, client))
+        hosts = numbers(share.fresh)
+        weighed = share.kind not in UNIFORM
+        weights = 1.0 / target.category.inverse_weights[hosts] if weighed else np.ones(hosts.size)
+        anywhere = Outcome(self._places[hosts], weights / weights.sum(), share.kind in NEAR, None)
+        return _First(hosts, weights, weighed, anywhere)
 
-    def _kilometres(self, hosts: NDArray[np.intp], chances: Numbers, client: ClientLocation) -> float | None:
-        if client.place is None:
-            return None
-        angles = np.arccos(np.clip(self.index.places[hosts] @ np.array(client.place), -1.0, 1.0))
-        known = ~np.isnan(angles)
-        total = chances[known].sum()
-        return float((angles[known] * chances[known]).sum() / total * EARTH_RADIUS_KM) if total else None
+    def _nearness(self, asked: MirrorQuery, client: ClientLocation) -> Numbers | None:
+        """What the draw would weigh each host with for clients at this place; None: nothing."""
+        assert client.place is not None
+        if client.place not in self._nearnesses:
+            _make_room(self._nearnesses, MANY_PLACES)
+            draw = selection.drawing(client, asked, self.index, policy=self._policy, random=_NO_CHANCE)
+            every = np.arange(len(self.index.hosts))
+            self._nearnesses[client.place] = None if draw.nearness is None else draw.nearness(every)
+        return self._nearnesses[client.place]
+
+    def _kilometres(self, hosts: Hosts, chances: Numbers, place: Vector) -> float | None:
+        """On average; hosts whose place is not known do not count."""
+        if place not in self._distances:
+            _make_room(self._distances, MANY_PLACES)
+            angles = np.arccos(np.clip(self.index.places @ np.array(place), -1.0, 1.0))
+            known = ~np.isnan(angles)
+            self._distances[place] = np.where(known, angles, 0.0) * EARTH_RADIUS_KM, known.astype(np.float64)
+        distances, known_ones = self._distances[place]
+        total = float(chances @ known_ones[hosts])
+        return float(chances @ distances[hosts]) / total if total else None
 
 
 _NO_CHANCE = fresh()  # is not asked for numbers: only nearness is wanted of the draw
 
 
-def _make_room(known: dict[Any, Any]) -> None:
-    if len(known) >= MANY:
+def _make_room(known: dict[Any, Any], most: int = MANY) -> None:
+    if len(known) >= most:
         known.clear()
 
 
@@ -207,6 +233,7 @@ class Replay:
         self._clients: dict[tuple[str, str], tuple[ClientLocation, ...]] = {}
         self._groups: Counter[tuple[Question, tuple[ClientLocation, ...]]] = Counter()
         self.shares = np.zeros((2, len(self.hosts)))  # before and after: requests that get the host first
+        self._scratch = np.zeros(len(self.hosts))  # all 0 between two uses
         self.countries: dict[str, Country] = {}
 
     def add(self, asked: Iterable[tuple[Question, str, str]]) -> None:
@@ -234,7 +261,9 @@ class Replay:
 
     def finish(self) -> None:
         """Count what has been added."""
-        for (question, clients), requests in self._groups.items():
+        # Place by place, so that distances to all hosts are computed once for each.
+        groups = sorted(self._groups.items(), key=lambda group: group[0][1][0].place or ())
+        for (question, clients), requests in groups:
             outcomes = [side.outcome(question, client) for side, client in zip(self._sides, clients, strict=True)]
             self._count(clients[0].country, requests, *outcomes)
         self._groups.clear()
@@ -242,20 +271,28 @@ class Replay:
     def _count(self, name: str, requests: int, before: Outcome, after: Outcome) -> None:
         country = self.countries.setdefault(name, Country())
         country.requests += requests
-        difference = np.zeros(len(self.hosts))
-        for side, sign, outcome in ((0, -1.0, before), (1, 1.0, after)):
+        for side, outcome in enumerate((before, after)):
             self.shares[side, outcome.places] += outcome.chances * requests
-            difference[outcome.places] += outcome.chances * sign
             country.near[side] += requests if outcome.near else 0
             country.unanswered[side] += 0 if outcome.places.size else requests
-        country.moved += requests * max(
-            float(difference[difference > 0].sum()), float(-difference[difference < 0].sum())
-        )
+        country.moved += requests * self._moved(before, after)
         country.lost += requests if before.near and not after.near else 0
         if before.kilometres is not None and after.kilometres is not None:
             country.measured += requests
             country.kilometres[0] += requests * before.kilometres
             country.kilometres[1] += requests * after.kilometres
+
+    def _moved(self, before: Outcome, after: Outcome) -> float:
+        """The chance that another host stands first."""
+        if before.places is after.places and before.chances is after.chances:
+            return 0.0
+        difference = self._scratch
+        difference[before.places] = -before.chances
+        difference[after.places] += after.chances
+        gained = float(np.maximum(difference[after.places], 0.0).sum())
+        lost = float(np.maximum(-difference[before.places], 0.0).sum())
+        difference[before.places] = difference[after.places] = 0.0
+        return max(gained, lost)
 
 
 def result(replay: Replay, of_hosts: Mapping[str, str]) -> dict[str, Any]:

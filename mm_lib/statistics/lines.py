@@ -113,6 +113,7 @@ def _json_columns(portion: bytes) -> tuple[Columns, int, int]:
     return Columns(networks, origins, columns, quoted=False), len(asked), others
 
 
+@lru_cache(1 << 12)
 def origin_of(text: bytes) -> tuple[date, str] | None:
     """Day and country. None: there is no such day."""
     day, _, country = text.decode().split(" ")
@@ -127,6 +128,7 @@ def country_of(text: str) -> str:
     return text.upper() if len(text) == 2 and text.isascii() and text.isalnum() else UNKNOWN_COUNTRY
 
 
+@lru_cache(1 << 14)
 def name_of(text: bytes, *, quoted: bool) -> str:
     """A value as it is stored. In classic lines what could break them is percent-encoded."""
     name = text.decode("utf-8", "replace")
