@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _UNUSABLE = (OSError, codec.CacheError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 
 
-WORK, REST = 0.001, 0.001  # seconds
+WORK, REST = 0.001, 0.003  # seconds; at half of the load that a core bears, more work would make requests queue up
 PIECES = 100  # freed at once
 
 

@@ -137,7 +137,7 @@ class DirectoryTable(Mapping[str, int]):
         return self._positions[number]
 
     def get(self, path: str, default: int | None = None) -> int | None:  # type: ignore[override]
-        """The position; many requests begin with this, so without the exception that Mapping's own takes a detour by."""
+        """The position. Many requests begin with this: Mapping's own takes a detour by an exception."""
         number = self._names.find(path)
         return default if number is None else self._positions[number]
 
