@@ -20,6 +20,7 @@ from mm_lib.importers.importing import execute, prepare, read_source
 from mm_lib.importers.report import COUNT_COLUMNS, NOTE_COLUMNS, Outcome, Report
 from mm_lib.registry.carry_out import Powers
 from mm_lib.registry.current import read_sites
+from mm_lib.registry.documents import site_name
 from mm_lib.services.content import find_category
 from mm_lib.services.host_details import Limits
 
@@ -104,7 +105,7 @@ def _run(
     limits = None if unlimited else Limits(frontend.max_netblock_ipv4, frontend.max_netblock_ipv6)
     powers = Powers(actor(), datetime.now(UTC), limits, local=unlimited)
     by_part = {part.lower(): category for part, category in categories.items()}
-    options = Options(by_part, site, limits, unlimited, parts_are_categories=name == "csv")
+    options = Options(by_part, site_name(site) if site else "", limits, unlimited, parts_are_categories=name == "csv")
     found = read_source(name, ((str(path), _beginning(path)) for path in paths))
     with progress("Trying") as advance, frozen(program, write=False) as session:
         prepared = prepare(session, found, options, powers, advance)

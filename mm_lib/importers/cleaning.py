@@ -60,8 +60,9 @@ def clean(draft: MirrorDraft, options: Options, report: Report) -> Clean | None:
     host = _host(draft, addresses, report)
     if host is None:
         return None
-    if draft.urls and not addresses:
-        report.refused("host", draft.where, host, "none of its URLs can be taken")
+    if not addresses:
+        reason = "none of its URLs can be taken" if draft.urls else "has no URL"
+        report.refused("host", draft.where, host, reason)
         return None
     site = options.site or _or_none(site_name, draft.site, "site", draft, report) or host
     found = Clean(draft.where, host, site, draft.whole, urls=addresses)
@@ -76,15 +77,22 @@ def clean(draft: MirrorDraft, options: Options, report: Report) -> Clean | None:
 def _host(draft: MirrorDraft, addresses: list[tuple[str, str]], report: Report) -> str | None:
     text = draft.host
     if "://" in text:
-        text = urlsplit(text).hostname or ""
+        text = _hostname(text)
         report.repaired("host", draft.where, draft.host, f"is a URL; its host is {text}")
     if not text.strip():
-        text = next((urlsplit(url).hostname or "" for _, url in addresses), "")
+        text = next((_hostname(url) for _, url in addresses), "")
     if not text:
         if not draft.urls:
             report.refused("host", draft.where, "", "has neither a name nor a URL")
         return None
     return _or_none(lambda name: clean_name("name", name), text, "host", draft, report)
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _or_none(rule: Callable[[str], str], text: str, kind: str, draft: MirrorDraft, report: Report) -> str | None:

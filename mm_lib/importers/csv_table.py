@@ -39,14 +39,12 @@ COLUMNS = {
     "rsync": "urls",
     "ftp": "urls",
 }
-_LIMIT = 100_000  # characters of one cell
 
 
 def parse(text: str, file: str) -> Found:
     """A draft for each row. Commas, semicolons and tabs may stand between the cells."""
     heading = text.lstrip("\n").partition("\n")[0]
     delimiter = max(",;\t", key=heading.count)
-    csv.field_size_limit(_LIMIT)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False)
     names: list[str] = []
     try:

@@ -6,8 +6,10 @@ and changes the fields that its source has; it takes nothing away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import ValidationError
 
 from mm_lib.importers.cleaning import Clean
 from mm_lib.importers.report import Report
@@ -108,11 +110,13 @@ class Merger:
 
     def sites(self) -> list[SiteFile]:
         """The touched sites as they are to be. Their members are nothing that a list of mirrors knows."""
-        return [SiteFile.model_validate({**self._sites[key], "members": None}) for key in self._touched]
-
-    def met(self) -> Iterable[tuple[str, str]]:
-        """Site and host of every draft that found its place."""
-        return self.places
+        found = []
+        for key in self._touched:
+            try:
+                found.append(SiteFile.model_validate({**self._sites[key], "members": None}))
+            except ValidationError as error:  # every value was looked at alone; this is about too many of them
+                self._report.refused("site", "", self._sites[key]["name"], error.errors()[0]["msg"])
+        return found
 
 
 def _new_host(name: str) -> Host:

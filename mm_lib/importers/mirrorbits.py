@@ -30,7 +30,7 @@ def _list(header: str, lines: Sequence[tuple[int, str]], file: str) -> Found:
     names = [name.partition(" ")[0] for _, name in places]
     for number, line in lines:
         cells = {name: line[start:end].strip() for (start, _), end, name in zip(places, ends, names, strict=True)}
-        where, host = f"{file}:{number}", cells["IDENTIFIER"]
+        where, host = f"{file}:{number}", cells[names[0]]
         state = cells.get("STATE", "").lower()
         if state.startswith("disabled"):
             yield refused("host", where, host, "is disabled there")

@@ -234,6 +234,23 @@ def test_odd_urls_are_refused(name: str) -> None:
     assert report.notes[0].kind == "url"
 
 
+def test_a_mirror_without_a_url_is_refused() -> None:
+    report = Report()
+    assert clean(MirrorDraft("f:1", host="m.org"), OPTIONS, report) is None
+    assert clean(MirrorDraft("f:2", host="http://["), OPTIONS, report) is None
+    assert [(note.where, note.reason) for note in report.notes if note.outcome == "refused"] == [
+        ("f:1", "has no URL"),
+        ("f:2", "has neither a name nor a URL"),
+    ]
+
+
+def test_a_host_with_too_many_urls_is_refused_by_name() -> None:
+    lines = "".join(f"https://m.org/{number}\n" for number in range(10_001))
+    sites, report = taken("apt-list", lines.encode())
+    assert not sites
+    assert [(note.kind, note.subject) for note in report.notes] == [("site", "m.org")]
+
+
 def test_networks_beyond_the_limits_are_refused_unless_unlimited() -> None:
     draft = MirrorDraft("f:1", (DraftUrl("https://m.org/x"),), netblocks=("8.0.0.0/8", "8.8.8.8/24"))
     limited, unlimited = (clean(draft, Options({"": "L"}, limits=limits), Report()) for limits in (Limits(), None))
