@@ -151,6 +151,9 @@ class _Taker:
     def take(self, number: int, row: Mapping[str, Any]) -> Line:
         """Do what a row says, or find out why it cannot be."""
         key = [row.get(name) for name in table_links.flat_key(self.table)]
+        if any(part in (None, "") for part in key):
+            others = [self.table.columns[name] for name in self.table.other_key.split()]
+            key += [row.get(name) for column in others for name in table_links.flat(column)]
         name = table_links.JOINED.join("none" if part in (None, "") else str(part) for part in key)[:200]
         if name in self.seen:
             return Line(number, name, Verdict.REFUSED, reason=f"is in the file twice, also as {self.seen[name]}")
@@ -181,7 +184,12 @@ class _Taker:
         return Line(number, name, Verdict.CHANGED, differences)
 
     def _existing(self, values: Mapping[str, Any]) -> Base | None:
-        same = (self.table.attribute(column.name) == values[column.name] for column in self.table.key_columns)
+        names = self.table.key.split()
+        if any(values[name] is None for name in names):
+            names += self.table.other_key.split()
+            if missing := [name for name in self.table.other_key.split() if values.get(name) is None]:
+                raise InvalidValue(missing[0], "must have a value where the key has none")
+        same = (self.table.attribute(name) == values[name] for name in names)
         query = select(self.table.model).where(and_(*same), kept(self.table))
         # Locked where the database can: between looking and writing nobody else changes it.
         return self.session.scalars(query.with_for_update()).first()

@@ -101,6 +101,7 @@ class Table:
     shown: str  # attributes, in order
     listed: str = ""  # those of the list; empty: all that are shown
     key: str = ""  # by which a row is known in files; empty: by its number
+    other_key: str = ""  # where a part of the key has no value
     label: str = ""  # by which people know it; empty: as the key
     search: str = ""  # what the search looks into
     kept_back: str = ""  # attributes that nobody is shown
@@ -271,6 +272,7 @@ _CONTENT = (
         "id prefix version_id arch_id category_id directory_id enabled pinned created_at updated_at",
         "prefix arch_id version_id category_id directory_id enabled pinned",
         "prefix arch_id",
+        "directory_id arch_id",
     ),
     Table(
         content.RepositoryRedirect,

@@ -267,9 +267,7 @@ def test_what_is_exported_comes_in_again_and_changes_nothing(session: Session, f
         if table_import.may_import(table):
             content = exported(session, table.name, form)
             outcome = table_import.dry_run(session, table, content, BY)
-            refused = [line for line in outcome.lines if line.verdict is not Verdict.UNCHANGED]
-            # A repository without prefix is known by nothing that a file could hold.
-            assert refused == [] or table.name == "repository", (table.name, refused)
+            assert [line for line in outcome.lines if line.verdict is not Verdict.UNCHANGED] == [], table.name
 
 
 HOSTS = b"""site,name,country,bandwidth_mbps,comment
