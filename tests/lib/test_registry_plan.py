@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,12 +20,13 @@ from mm_lib.model.content import Category, Directory, Product
 from mm_lib.model.hosts import Host, Location
 from mm_lib.model.sites import Site
 from mm_lib.model.state import HostCategoryState, StateSource
-from mm_lib.registry import rendering
+from mm_lib.registry import rendering, schema
 from mm_lib.registry.carry_out import Powers, Refused
 from mm_lib.registry.current import read_sites
 from mm_lib.registry.documents import SiteFile, for_files, plain
 from mm_lib.registry.planning import ChangedMeanwhile, Plan, Wish, carry_out_plan, make_plan, restore, save
 from mm_lib.registry.reading import read_site
+from mm_lib.registry.yaml_text import parse
 from mm_lib.services import audit
 from mm_lib.services.errors import InvalidValue
 from mm_lib.services.host_details import Limits
@@ -260,6 +263,13 @@ def test_what_the_crawler_found_out_is_compared_only_where_a_file_says_it(world:
     assert planned(world, wish(site("name: A\nhosts: [{name: h, has_ipv6: true}]\n"))).steps == []
     assert len(planned(world, wish(site("name: A\nhosts: [{name: h, has_ipv6: false}]\n"))).steps) == 1
     assert "has_ipv6" not in str(plain(for_files(read_sites(world, NOW)["A"])))
+
+
+def test_the_published_schema_takes_what_we_take_and_not_what_we_refuse() -> None:
+    published = jsonschema_rs.validator_for(json.loads(schema.text()))
+    assert published.is_valid(parse(FULL, "f").value)
+    for wrong in ("name: 1", "name: A\nx: 1", "name: A\nhosts: [{name: h, country: germany}]"):
+        assert not published.is_valid(parse(wrong, "f").value)
 
 
 # -- saved plans
