@@ -20,6 +20,7 @@ from mm_lib.model.statistics import AccessDimension, StatisticLevel
 from mm_lib.services.mirrors import country_names
 from mm_lib.statistics import figures
 from mm_lib.statistics.figures import Figures, Point, Span
+from mm_lib.statistics.periods import ONE_DAY
 
 blueprint = Blueprint("statistics", __name__)
 blueprint.after_request(conditional.finish)
@@ -78,7 +79,7 @@ def _points(asked: Asked) -> tuple[Point, ...]:
     """All requests over time. Of one day there is no curve, so it shows the weeks before it."""
     span = asked.span
     if span.days == 1:
-        span = Span(span.first - BEFORE_A_DAY * figures.ONE_DAY, span.last)
+        span = Span(span.first - BEFORE_A_DAY * ONE_DAY, span.last)
     return figures.curve(session(), AccessDimension.ALL, "", span)
 
 

@@ -74,7 +74,8 @@ def recorded(session: Session) -> Span | None:
     wanted = table.dimension == AccessDimension.ALL
     days = select(func.min(table.start), func.max(table.start)).where(wanted, table.level == StatisticLevel.DAY)
     oldest = select(func.min(table.start)).where(wanted, table.level == StatisticLevel.YEAR)
-    first, last = session.execute(days).one()
+    bounds: tuple[date | None, ...] = tuple(session.execute(days).one())  # of no rows NULL
+    first, last = bounds
     if first is None or last is None:
         return None
     return Span(min(first, session.scalars(oldest).one() or first), last)
