@@ -274,7 +274,9 @@ def _of_json(text: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _of_csv(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    first = text.partition("\n")[0]
+    between = next((sign for sign in ",;\t" if sign in first), ",")  # spreadsheets of some countries use semicolons
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
         if len(set(names)) < len(names):

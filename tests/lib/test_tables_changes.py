@@ -374,6 +374,14 @@ def test_a_file_that_cannot_be_read_says_why(session: Session, content: bytes, w
         table_import.dry_run(session, find("host"), content, BY)
 
 
+@pytest.mark.parametrize("sign", [b";", b"\t"])
+def test_spreadsheets_may_put_other_signs_between_cells_and_a_mark_at_the_beginning(
+    session: Session, sign: bytes
+) -> None:
+    outcome = table_import.dry_run(session, find("host"), b"\xef\xbb\xbf" + GOOD.replace(b",", sign), BY)
+    assert [line.verdict.value for line in outcome.lines] == ["changed", "unchanged", "new"]
+
+
 def test_entries_of_json_may_leave_out_what_stays_as_it_is(session: Session) -> None:
     entries = [{"site": "Site of m01.example.org", "name": "m01.example.org", "bandwidth_mbps": 9}]
     entries.append({"site": "Site of m02.example.org", "name": "m02.example.org", "bandwidth_mbps": 102})
