@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import psycopg2
+import psycopg2.extensions
 
 PACKAGES = Path("/usr/lib/postgresql")  # where Debian keeps every major version
 
@@ -40,12 +41,15 @@ class Postgres:
         self.port = free_port()
         self.user = self._unprivileged()
         self._made = 0
+        self._strategy = ""
         data = self.directory / "data"
         self._run("initdb", "-D", str(data), "-U", "mm", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
         options = f"-p {self.port} -k {self.directory} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60"
         if in_memory:
             options = f"{options} {CARELESS}"
         self._run("pg_ctl", "-D", str(data), "-o", options, "-l", str(self.directory / "log"), "-w", "start")
+        if in_memory and self._version() >= 150_000:  # older ones know no other way
+            self._strategy = "STRATEGY FILE_COPY"  # takes half the time where checkpoints cost nothing
 
     def stop(self) -> None:
         """End the server and remove its files."""
@@ -60,15 +64,25 @@ class Postgres:
         """Make a database as a copy of the template; returns its name."""
         self._made += 1
         name = name or f"test_{self._made}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {self._strategy}')
         return name
 
     def drop(self, name: str) -> None:
         """Remove a database, even one that something is still connected to."""
         self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
+    def _connect(self) -> psycopg2.extensions.connection:
+        return psycopg2.connect(host="127.0.0.1", port=self.port, user="mm", dbname="postgres")
+
+    def _version(self) -> int:
+        connection = self._connect()
+        try:
+            return int(connection.server_version)
+        finally:
+            connection.close()
+
     def _execute(self, statement: str) -> None:
-        connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="mm", dbname="postgres")
+        connection = self._connect()
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
