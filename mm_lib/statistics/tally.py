@@ -171,7 +171,7 @@ class _Hashes(dict[bytes, int]):
         return number
 
 
-_hashes_of = lru_cache(4)(_Hashes)  # logs go from day to day
+_hashes_of = lru_cache(2)(_Hashes)  # logs go from day to day
 
 
 class _Figures:

@@ -23,6 +23,7 @@ if __name__ == "__main__":
 
 import numpy as np
 from sqlalchemy import text
+from werkzeug.test import TestResponse
 
 from mm_frontend.app import create_app
 from mm_lib.database import make_engine
@@ -184,10 +185,12 @@ def pages(rounds: int = 10) -> None:
     bar("statistics-pages-p95", quantiles(every, n=20)[-1], "ms", "<", 100.0)
 
 
-def _timed(get: Callable[[str], object], path: str) -> float:
+def _timed(get: Callable[[str], TestResponse], path: str) -> float:
     start = time.perf_counter()
-    get(path)
-    return time.perf_counter() - start
+    answer = get(path)
+    spent = time.perf_counter() - start
+    assert answer.status_code == 200, path
+    return spent
 
 
 class Countries:
@@ -211,7 +214,7 @@ class Cities(Countries):
         return number % 140 - 60.0, number % 359 - 179.0
 
 
-def replay(number: int = 100_000) -> None:
+def replay(number: int = 200_000) -> None:
     """Lines of a log, both sides, to the last figure."""
     caches = [world(SEED, distinct_masks=2_000) for _ in range(2)]
     names = sorted(caches[0].repositories)
