@@ -6,11 +6,12 @@ stand for a billion laughs, and a list of mirrors needs none).
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_LENGTH = 2_000_000  # characters; the largest real file of a site has some thousand
@@ -73,7 +74,9 @@ def parse(text: str, file: str) -> Parsed:
     if text.count("[") + text.count("{") > MAX_BRACKETS:
         raise Unreadable(Problem(file, 1, 1, f"has more than {MAX_BRACKETS:,} brackets"))
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # anchors are refused in any case
+            root = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)

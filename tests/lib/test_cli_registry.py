@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from mm_lib.cli.common import Failure, Program
+from mm_lib.cli.registry import frozen
 from mm_lib.registry import schema
+from mm_lib.registry.carry_out import Powers
+from mm_lib.registry.current import read_sites
+from mm_lib.registry.documents import SiteFile
+from mm_lib.registry.planning import Wish, carry_out_plan
+from mm_lib.services.sites import find_site
 from tests.lib.test_cli import Admin, _logging_as_it_was  # noqa: F401 # a fixture that every test uses
 
 SITE = """\
@@ -80,6 +88,25 @@ def test_deleting_needs_its_option(admin: Admin) -> None:
     ]
     admin.ok("apply", folder, "--delete")
     assert admin.rows("url", "list") == []
+
+
+def test_what_somebody_else_changes_meanwhile_is_not_overwritten(tmp_path: Path, database_url: str) -> None:
+    admin = Admin(tmp_path, database_url)
+    admin.ok("site", "add", "Example")
+    wish = Wish([SiteFile(name="Example", org_url="https://ours.example.org")], complete=False, delete=False)
+    program = Program(admin.config)
+
+    def apply() -> None:
+        with frozen(program, write=True) as session:
+            read_sites(session, datetime.now(UTC))
+            with program.transaction() as other:
+                find_site(other, "Example").org_url = "https://theirs.example.org"
+            carry_out_plan(session, wish, Powers("tester", datetime.now(UTC)), None)
+
+    with pytest.raises(Failure, match="Somebody else changed the registry right now"):
+        apply()
+    assert [row["org_url"] for row in admin.rows("site", "list")] == ["https://theirs.example.org"]
+    program.engine.dispose()
 
 
 def test_every_change_is_an_event(admin: Admin) -> None:

@@ -66,6 +66,7 @@ def problems(*texts: str) -> list[str]:
         ("name: A\nadmin: me\n", "a.yaml:2:1: admin: there is no such key here"),
         ("name: A\nprivate: 1\n", "a.yaml:2:1: private: must be true or false"),
         ("hosts: []\n", "a.yaml:1:1: name: is missing"),
+        ("name: A\nx: [&y 1, &y 2]\n", "a.yaml:2:5: anchors and aliases are not supported; write it out"),
         ("name: A\nx: &y 1\n", "a.yaml:2:4: anchors and aliases are not supported; write it out"),
         ("name: !!python/name:os.system\n", "the tag tag:yaml.org,2002:python/name:os.system is not supported"),
         (
