@@ -88,6 +88,27 @@ def test_what_a_program_changes_is_audited_with_its_token(api: ApiWorld) -> None
     assert "add site" in [event["action"] for event in events]
 
 
+def test_what_was_deleted_is_listed_and_brought_back(api: ApiWorld) -> None:
+    site = new_site(api, "Back again")
+    host = api.ask("owner", "POST", f"/sites/{site['id']}/hosts", {"name": "b.example.org", "country": "DE"}).get_json()
+    api.ask("owner", "DELETE", f"/hosts/{host['id']}")
+    listed = api.ask("owner", "GET", "/deleted").get_json()["items"]
+    assert ("host", host["id"]) in [(row["kind"], row["id"]) for row in listed]
+    assert api.ask("stranger", "POST", f"/deleted/hosts/{host['id']}/restore").status_code == 404
+    assert api.ask("owner", "POST", f"/deleted/hosts/{host['id']}/restore").get_json()["name"] == "b.example.org"
+    api.ask("owner", "DELETE", f"/sites/{site['id']}")
+    assert api.ask("owner", "POST", f"/deleted/sites/{site['id']}/restore").status_code == 200
+    assert api.ask("owner", "GET", f"/hosts/{host['id']}").status_code == 200
+
+
+def test_a_member_leaves_and_the_last_owner_stays(api: ApiWorld) -> None:
+    site = new_site(api, "Left")
+    assert api.ask("owner", "DELETE", f"/sites/{site['id']}/membership").status_code == 403
+    api.ask("owner", "POST", f"/sites/{site['id']}/members", {"user": "viewer", "role": "viewer"})
+    assert api.ask("viewer", "DELETE", f"/sites/{site['id']}/membership").status_code == 204
+    assert api.ask("viewer", "GET", f"/sites/{site['id']}").status_code == 404
+
+
 def test_half_a_place_is_refused_also_when_the_other_half_is_there(api: ApiWorld) -> None:
     answer = api.ask("owner", "PATCH", api.path("/hosts/{host_id}"), {"latitude": 5})
     assert answer.status_code == 422
