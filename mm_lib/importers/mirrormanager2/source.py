@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Integer, Select, Text, cast, column, func, inspect, null, select, table
+from sqlalchemy import Boolean, Connection, Integer, Text, cast, column, func, inspect, null, select, table
 
 from mm_lib.database import make_engine
 from mm_lib.services.errors import ServiceError
@@ -58,7 +58,7 @@ class Source:
         owner, directory = column("host_category_id", Integer), column("directory_id", Integer)
         current = column("up2date", Boolean).is_(True)
         ids = func.aggregate_strings(cast(directory, Text), ",").filter(current, directory.is_not(None))
-        query: Select[Any] = (
+        query: Any = (
             select(owner, func.count(), func.count().filter(current), ids)
             .select_from(table("host_category_dir"))
             .group_by(owner)
@@ -70,7 +70,7 @@ class Source:
     def without_directory(self) -> Iterator[tuple[int, str]]:
         """Host category and path of the rows that are up to date and name no directory."""
         directory, current = column("directory_id", Integer), column("up2date", Boolean).is_(True)
-        query = select(column("host_category_id"), column("path")).select_from(table("host_category_dir"))
+        query: Any = select(column("host_category_id"), column("path")).select_from(table("host_category_dir"))
         return iter(
             (owner, str(path or ""))
             for owner, path in self._connection.execute(
