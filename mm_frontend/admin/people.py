@@ -150,10 +150,11 @@ def confirm_user_mail(user_id: int) -> ResponseReturnValue:
         f"Is {found.email or 'no address'} the address of {found.name}?",
         "Yes, it is theirs",
         _page(found),
-        lambda database: people.confirm_address(database, found, now()),
+        lambda database: people.confirm_address(database, found, request.form.get("email", ""), now()),
         done=f"The address of {found.name} counts as confirmed.",
         follows=["Accounts with the same confirmed address are suggested for linking."],
         danger=False,
+        values={"email": found.email},
     )
 
 

@@ -134,6 +134,24 @@ def user_link(program: Program, name: str, into: str) -> None:
     click.echo(f"{into} signs in from {count} {'source' if count == 1 else 'sources'} now; {name} is disabled.")
 
 
+@user.command("tell-apart")
+@click.argument("issuer")
+@click.argument("subject")
+@click.pass_obj
+def user_tell_apart(program: Program, issuer: str, subject: str) -> None:
+    """Say that two linked users are two people: who signs in as SUBJECT at ISSUER has an account of their own again.
+
+    It is the one of before, or a new one. Sites and groups stay where they are.
+
+    \b
+    Example:
+      mm-admin user tell-apart https://id.example.org 17
+    """
+    with program.transaction() as session:
+        name = identities.tell_apart(session, identities.known_as(session, issuer, subject)).name
+    click.echo(f"{subject} has the account {name} now.")
+
+
 @user.command("codes-off")
 @click.argument("name")
 @click.pass_obj

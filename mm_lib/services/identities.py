@@ -151,6 +151,14 @@ def find_identity(session: Session, identity_id: int) -> Identity:
     return identity
 
 
+def known_as(session: Session, issuer: str, subject: str) -> Identity:
+    """The identity of somebody at a source. Raises NotFound."""
+    found = session.scalar(select(Identity).where(Identity.issuer == issuer, Identity.subject == subject))
+    if found is None:
+        raise NotFound(f"Nobody signs in as {subject} at {issuer}. `mm-admin user identities` shows who does.")
+    return found
+
+
 def tell_apart(session: Session, identity: Identity) -> User:
     """It was another person after all: the source opens the account again that it came from, or a new one.
 

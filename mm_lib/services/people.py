@@ -127,10 +127,12 @@ def _refuse_oneself(user: User, by_id: int) -> None:
         raise NotAllowed("Not to yourself: another administrator has to do it, so that one is always left.")
 
 
-def confirm_address(session: Session, user: User, now: datetime) -> None:
-    """An administrator knows that the address is theirs. Raises InvalidValue without one."""
+def confirm_address(session: Session, user: User, address: str, now: datetime) -> None:
+    """An administrator knows that the address is theirs. Raises InvalidValue when they have none, or another by now."""
     if not user.email:
         raise InvalidValue("email", "there is no address to confirm")
+    if user.email != address:
+        raise InvalidValue("email", f"it is {user.email} by now; look again")
     user.email_confirmed_at = now
     session.flush()
 
@@ -168,6 +170,10 @@ def link_effect(session: Session, closed: User, kept: User, now: datetime) -> Li
     """In words. Raises InvalidValue for one and the same user."""
     if closed.id == kept.id:
         raise InvalidValue("other", "is the same user")
+    if not kept.active:
+        raise InvalidValue(
+            "other", f"{kept.name} is disabled, so nobody could sign in: enable it first, or keep the other"
+        )
     of_closed, of_kept = belongings(session, closed, now), belongings(session, kept, now)
     roles = {site.id: role for site, role in of_kept.sites}
     moves = [f"Signing in as {each.subject} at {each.issuer} opens {kept.name}." for each in of_closed.identities]

@@ -130,7 +130,9 @@ def test_an_address_is_confirmed_and_then_suggests_who_may_be_the_same_person(st
     one = make(session, "twin-one", email="twin@example.org")
     two = make(session, "twin-two", email="Twin@example.org", email_confirmed_at=NOW)
     assert "Perhaps it is the same person" not in stage.page(f"/admin/users/{one}")
-    stage.send(f"/admin/users/{one}/mail/confirm")
+    answer = stage.send(f"/admin/users/{one}/mail/confirm", email="another@example.org")
+    assert "it is twin@example.org by now" in world.text(answer)
+    stage.send(f"/admin/users/{one}/mail/confirm", email="twin@example.org")
     assert again(session, one).email_confirmed_at is not None
     assert "twin-two . Perhaps it is the same person" in stage.page(f"/admin/users/{one}")
     assert "twin-one" in stage.page(f"/admin/users/{two}/link")
@@ -170,6 +172,13 @@ def test_what_cannot_be_linked_is_explained(stage: Stage, session: Session, othe
     id_ = id_of(session, "lonely") if other == "lonely" else id_of(session, "owner")
     answer = stage.browser("super").get(f"/admin/users/{id_}/link?other={other}")
     assert (answer.status_code, told in world.text(answer)) == (422, True)
+
+
+def test_an_account_that_is_disabled_is_not_the_one_to_keep(stage: Stage, session: Session) -> None:
+    id_ = make(session, "asleep", active=False)
+    answer = stage.browser("super").get(f"/admin/users/{id_}/link?other=owner")
+    assert (answer.status_code, "asleep is disabled, so nobody could sign in" in world.text(answer)) == (422, True)
+    assert stage.browser("super").get(f"/admin/users/{id_}/link?other=owner&keep=other").status_code == 200
 
 
 def test_nobody_closes_the_own_account_by_linking(stage: Stage, session: Session) -> None:

@@ -117,6 +117,7 @@ def test_users_are_changed_and_linked(config: Path) -> None:
         run(config, "user", "add", name, "--password-stdin", typed="correct horse battery\n")
     assert run(config, "user", "set", "ada", "--role", "auditor", "--email", "ada@example.org").exit_code == 0
     assert "ada signs in from 0 sources now; ada-2 is disabled." in run(config, "user", "link", "ada-2", "ada").output
+    assert "Nobody signs in as 17" in run(config, "user", "tell-apart", "https://id.example.org", "17").output
     assert '"auditor"' in run(config, "user", "list", "--json").output
     assert run(config, "user", "identities", "--json").output.strip() == "[]"
     assert "are off already" in run(config, "user", "codes-off", "ada").output

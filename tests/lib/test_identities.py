@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mm_lib.model.accounts import Group, GroupMember, Role, User
+from mm_lib.model.accounts import Group, GroupMember, Identity, Role, User
 from mm_lib.model.sites import MemberRole, Site, SiteMember
 from mm_lib.services import identities, sign_ins
 from mm_lib.services.accounts import create_user
@@ -93,6 +93,29 @@ def test_who_is_in_no_required_group_is_refused() -> None:
 
 def test_without_required_groups_everybody_may_sign_in() -> None:
     assert identities.role_of(frozenset(), LdapSettings()) is Role.USER
+
+
+def test_who_was_linked_by_mistake_is_told_apart_and_has_the_account_of_before(session: Session) -> None:
+    user, other = enter(session, ADA), enter(session, replace(ADA, subject="18"))
+    identities.link(session, "ada-2", "ada")
+    assert identities.tell_apart(session, identities.known_as(session, ADA.issuer, "18")) is other
+    assert (other.active, [each.subject for each in user.identities]) == (True, ["17"])
+    assert enter(session, replace(ADA, subject="18")) is other
+
+
+def test_who_has_no_account_of_before_gets_a_new_one(session: Session) -> None:
+    user = enter(session, ADA)
+    session.add(Identity(user_id=user.id, issuer=ADA.issuer, subject="18"))
+    session.flush()
+    session.expire(user)
+    made = identities.tell_apart(session, identities.known_as(session, ADA.issuer, "18"))
+    assert (made.name, made.password_hash) == ("ada-2", None)
+
+
+def test_the_only_way_in_is_not_taken_away(session: Session) -> None:
+    enter(session, ADA)
+    with pytest.raises(NotAllowed, match="signs in by nothing else"):
+        identities.tell_apart(session, identities.known_as(session, ADA.issuer, "17"))
 
 
 def test_an_administrator_links_two_users_into_one(session: Session) -> None:
