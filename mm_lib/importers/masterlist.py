@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from debian.deb822 import Deb822
 
-from mm_lib.importers.drafts import DraftUrl, Found, MirrorDraft, refused
+from mm_lib.importers.drafts import DraftUrl, Found, MirrorDraft, refused, repaired
 
 _URL_FIELD = re.compile(r"(?P<part>.+)-(?P<scheme>https?|ftps?|rsync)", re.IGNORECASE)
-_SPONSOR_URL = re.compile(r"\s*<?\b(https?://\S+?)>?\s*$")
+_SPONSOR = re.compile(r"[\s,;]*(?P<name>.*?)\s*<?\b(?P<url>https?://[^\s,;>]+)>?")
 _MAIL = re.compile(r"<\s*([^<>\s]+@[^<>\s]+)\s*>")
 _TAKEN = {"site", "country", "location", "sponsor", "maintainer", "comment"}
 _FIELD = re.compile(r"[!-,.-9;-~][!-9;-~]*\s*:")  # as Policy 5.1 has it
@@ -53,7 +53,9 @@ def _mirror(spelled: dict[str, str], where: str) -> Found:
             urls.append(DraftUrl(address if site or "://" in value else "", found["part"]))
         elif name.lower() not in _TAKEN and value:
             yield refused("field", where, site, f"the field {name} has no place in the registry")
-    sponsor, url = _sponsor(fields.get("sponsor", ""))
+    sponsor, url, more = _sponsor(fields.get("sponsor", ""))
+    if more:
+        yield repaired("site", where, fields["sponsor"], "one organisation is kept per mirror; the first was taken")
     maintainer = fields.get("maintainer", "")
     mails = _MAIL.findall(maintainer)
     if maintainer and not mails:
@@ -71,8 +73,9 @@ def _mirror(spelled: dict[str, str], where: str) -> Found:
     )
 
 
-def _sponsor(text: str) -> tuple[str, str]:
-    """Name and URL."""
-    if found := _SPONSOR_URL.search(text):
-        return text[: found.start()].strip(), found[1]
-    return text.strip(), ""
+def _sponsor(text: str) -> tuple[str, str, bool]:
+    """Name and URL of the first, and whether there are more."""
+    first = _SPONSOR.match(text)
+    if first is None:
+        return text.strip(), "", False
+    return first["name"], first["url"], bool(text[first.end() :].strip(" ,;"))

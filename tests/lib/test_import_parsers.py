@@ -133,6 +133,14 @@ def test_what_a_masterlist_says_in_vain_is_refused_by_line() -> None:
     assert plain(sites["Beispiel Ltd."])["hosts"][0]["country"] == "GB"
 
 
+def test_of_several_sponsors_and_mailboxes_the_first_is_taken_and_said_so() -> None:
+    people = "Sponsor: A Ltd. http://a.org/, B http://b.org\nMaintainer: x <x@m.org>, <y@m.org>\n"
+    text = f"Site: m.org\nArchive-http: /d/\n{people}"
+    sites, report = taken("masterlist", text.encode())
+    assert (sites["A Ltd."].org_url, sites["A Ltd."].hosts[0].robot_email) == ("http://a.org", "x@m.org")
+    assert [kind for kind, _, _ in reasons(report, "repaired")] == ["site", "email"]
+
+
 def test_an_apt_list_has_a_country_for_the_urls_below_it() -> None:
     sites, report = taken("apt-list", b"mirror://x.org/m.txt\n#LOC:DE\nhttp://a.de/d/\n\n#LOC:UK\n  http://b.uk/d  \n")
     assert {name: site.hosts[0].country for name, site in sites.items()} == {"a.de": "DE", "b.uk": "GB"}
