@@ -24,9 +24,8 @@ from mm_lib.model.statistics import (
     PropagationVersion,
     StatisticLevel,
 )
+from mm_lib.services.propagation import FOLLOWED, MILESTONES, Alarm
 
-MILESTONES = (50, 80, 90, 95)  # per cent
-FOLLOWED = timedelta(days=14)  # what has not arrived by then does not arrive
 REQUESTS_OF = timedelta(days=7)  # the requests of so many days say how much a mirror is used
 NONE_OF_THEM = -1  # the version of a mirror whose file is none that we know
 
@@ -75,12 +74,8 @@ def late(rows: Iterable[PropagationVersion], percent: float, hours: float, now: 
     for row in rows:
         if row.repository_id not in newest or row.timestamp > newest[row.repository_id].timestamp:
             newest[row.repository_id] = row
-    overdue = now - timedelta(hours=hours)
-    return [
-        row
-        for row in newest.values()
-        if row.published_at < overdue and row.mirrors and row.mirrors_reached * 100 < percent * row.mirrors
-    ]
+    alarm = Alarm(percent, hours)
+    return [row for row in newest.values() if alarm.rings(row, now)]
 
 
 def forget(session: Session, measured_before: datetime, published_before: datetime) -> None:

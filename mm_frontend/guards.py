@@ -54,6 +54,7 @@ PARTS: dict[str, Who] = {
     "files": EVERYBODY,
     "health": EVERYBODY,
     "metrics": EVERYBODY,  # to clients of frontend.metrics_networks; to others there is no such page
+    "propagation": EVERYBODY,
     "public": EVERYBODY,
     "statistics": EVERYBODY,
 }

@@ -38,7 +38,7 @@ def _prepare(state: BlueprintSetupState) -> None:
     state.app.extensions[_PAGES] = Pages()
 
 
-def _registry() -> Registry:
+def kept_registry() -> Registry:
     kept: Kept[Registry] = current_app.extensions[_KEPT]
     return kept.get(lambda: services.read_registry(session()))
 
@@ -55,7 +55,7 @@ def _page(registry: Registry, template: str, make: Callable[[], dict[str, Any]])
 @blueprint.get("/")
 def start() -> ResponseReturnValue:
     """What is mirrored, and by how many."""
-    registry = _registry()
+    registry = kept_registry()
     if twins.wanted(twins.JSON) == twins.JSON:
         return twins.as_json(twins.of_matrix(registry.matrix()))
     return _page(registry, "public/start.html", lambda: {"matrix": registry.matrix(), "example": _example(registry)})
@@ -80,7 +80,7 @@ def _example(registry: Registry) -> str:
 def mirrors(**path: str) -> ResponseReturnValue:
     """The mirrors that match the address and the filters."""
     asked = read_list_request(path, request.args)
-    registry = _registry()
+    registry = kept_registry()
     filters = asked.filters(registry.catalogue.choose(asked.product, asked.version, asked.arch))
     link = partial(_link, filters, asked.page_size)
     if "release" in request.args:  # the form was sent: one list has one address
@@ -133,7 +133,7 @@ def _page_of(mirror: Mirror) -> str:
 @blueprint.get("/mirror/<int:host_id>")
 def mirror(host_id: int) -> ResponseReturnValue:
     """One mirror: where it is, what it carries, how to reach it."""
-    registry = _registry()
+    registry = kept_registry()
     found = registry.mirror(host_id)
     if found is None:
         raise NotFound(gettext("There is no public mirror with this number. It may have been switched off."))
@@ -154,7 +154,7 @@ def crawl_log(host_id: int) -> ResponseReturnValue:
 @blueprint.get("/countries")
 def countries() -> ResponseReturnValue:
     """Where there are mirrors."""
-    registry = _registry()
+    registry = kept_registry()
     found = services.count_countries(registry.mirrors, language.current())
     if twins.wanted(twins.JSON) == twins.JSON:
         return twins.as_json({"countries": [twins.of_country(country) for country in found]})
@@ -169,7 +169,7 @@ def country(code: str) -> ResponseReturnValue:
         raise NotFound(gettext("There is no country with this code. Countries have two letters, as in ISO 3166."))
     if code != code.upper():
         return redirect(url_for("public.country", code=code.upper(), **request.args.to_dict()))  # type: ignore[arg-type]
-    registry = _registry()
+    registry = kept_registry()
     found = registry.find(MirrorFilters(Content(), code), language.current())
     form = twins.wanted(twins.JSON, twins.TEXT)
     if form == twins.TEXT:

@@ -9,7 +9,10 @@
   function colours() {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    return { ink: colour("ink"), dim: colour("dim"), line: colour("line"), accent: colour("accent"), surface: colour("surface") };
+    return {
+      ink: colour("ink"), dim: colour("dim"), line: colour("line"), accent: colour("accent"), surface: colour("surface"),
+      ages: ["same_day", "one_day", "two_days", "older", "unknown"].map((name) => colour(`age-${name}`)),
+    };
   }
 
   function rows(place) {
@@ -61,6 +64,32 @@
     };
   }
 
+  // Patterns, so that nobody has to tell the colours apart.
+  const PATTERNS = [
+    null,
+    { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [2, 5], rotation: -Math.PI / 4 },
+    { symbol: "circle", symbolSize: 0.6, dashArrayX: [[0, 8], [4, 4]], dashArrayY: [4, 0] },
+    { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [2, 3], rotation: Math.PI / 4 },
+    { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [1, 6], rotation: Math.PI / 2 },
+  ];
+
+  function stack(data, of, narrow, place) {
+    const heads = document.getElementById(place.dataset.table).querySelectorAll("thead th");
+    const names = of.ages.map((_, number) => heads[number + 1].textContent);
+    return {
+      ...common(of),
+      legend: { top: 8, textStyle: { color: of.ink }, itemWidth: 22, itemHeight: 14, type: narrow ? "scroll" : "plain" },
+      grid: { left: 16, right: 16, top: narrow ? 44 : 48, bottom: 16, containLabel: true },
+      xAxis: axis(of, { type: "category", data: data.map((row) => row[0]) }),
+      yAxis: axis(of, { type: "value", minInterval: 1, axisLabel: { color: of.dim, formatter: short } }),
+      series: names.map((name, number) => ({
+        type: "bar", stack: "all", name, barCategoryGap: data.length > 60 ? "0%" : "20%", data: data.map((row) => Number(row[number + 1])),
+        itemStyle: { color: of.ages[number], decal: PATTERNS[number] && { color: "rgba(0, 0, 0, 0.35)", ...PATTERNS[number] } },
+        tooltip: { valueFormatter: long },
+      })),
+    };
+  }
+
   function bars(data, of, narrow) {
     const shown = data.slice().reverse();
     return {
@@ -86,7 +115,9 @@
     drawn.set(place, chart);
     const of = colours();
     const most = Number(place.dataset.most);
-    chart.setOption(place.dataset.chart === "curve" ? curve(data, of) : bars(data.slice(0, most), of, place.clientWidth < 480), true);
+    const narrow = place.clientWidth < 480;
+    const options = { curve: () => curve(data, of), stack: () => stack(data, of, narrow, place), bars: () => bars(data.slice(0, most), of, narrow) };
+    chart.setOption(options[place.dataset.chart](), true);
   }
 
   function drawAll() {

@@ -59,8 +59,8 @@ class Asked:
 def read(path: Mapping[str, str], arguments: Mapping[str, str], otherwise: date) -> Asked:
     """What the address means; a day that is none is the one that is shown `otherwise`."""
     named = {**arguments, **path}
-    day = _day(named.get("day", "")) or otherwise
-    until = _day(named.get("until", ""))
+    day = read_day(named.get("day", "")) or otherwise
+    until = read_day(named.get("until", ""))
     period = named.get("period", "")
     level = next((level for level in StatisticLevel if level.value == period), StatisticLevel.DAY)
     ranged = until is not None and until >= day and period in ("", RANGE)
@@ -75,7 +75,8 @@ def read(path: Mapping[str, str], arguments: Mapping[str, str], otherwise: date)
     )
 
 
-def _day(text: str) -> date | None:
+def read_day(text: str) -> date | None:
+    """The day that an address names; None: none."""
     try:
         found = date.fromisoformat(text)
     except ValueError:

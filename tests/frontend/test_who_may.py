@@ -40,6 +40,8 @@ everybody   / /mirrors /mirrors/<product> /mirrors/<product>/<version> /mirrors/
 everybody   /mirror/<int:host_id> /crawler/<int:host_id>.log /countries /country/<code> /crawler /privacy
 everybody   /robots.txt /.well-known/security.txt /security.txt /rsyncFilter /rsyncFilter/ /brand.css /brand/logo
 everybody   /mirrors.json /status.json /urls.txt /servers.txt /schemas/<name>.json
+everybody   /statistics /statistics/<day> /statistics/<day>/<dimension>
+everybody   /propagation/ /propagation/<int:repository_id> /propgation
 everybody   /feed.atom /site/<int:site_id>/feed.atom
 everybody   /login /login/code /login/forgotten /login/mail-sent /login/new-password/<token>
 everybody   /login/oidc/<name> /login/oidc/<name>/callback /login/oidc/<name>/backchannel-logout
@@ -114,6 +116,8 @@ VALUES = {
     "version": "44",
     "arch": "x86_64",
     "code": "DE",
+    "day": "2026-02-28",
+    "dimension": "archs",
     "filename": "style.css",
     "decision": "admin",
     "table": "host",
@@ -132,6 +136,7 @@ VALUES = {
             "run_id",
             "category_id",
             "position",
+            "repository_id",
         ),
         "1",
     ),

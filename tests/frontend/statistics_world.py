@@ -1,0 +1,128 @@
+"""Mirrors with places, a history of health and of propagation, and requests, for the pages of statistics."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from mm_lib.database import make_engine, make_sessions, transaction
+from mm_lib.model.content import Category, Repository
+from mm_lib.model.hosts import HostCategory
+from mm_lib.model.state import Health, RepositoryMirrorState
+from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
+from mm_lib.settings import DatabaseSettings
+from tests import factories
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+# Name, country, latitude, longitude, Mbit/s.
+PLACES = (
+    ("ber.example.org", "DE", 52.52, 13.40, 10_000),
+    ("fra.example.org", "DE", 50.11, 8.68, 20_000),
+    ("off.example.org", "DE", 50.08, 8.78, 1000),
+    ("par.example.org", "FR", 48.86, 2.35, 10_000),
+    ("sao.example.org", "BR", -23.55, -46.63, 1000),
+    ("syd.example.org", "AU", -33.87, 151.21, 1000),
+    ("tyo.example.org", "JP", 35.68, 139.69, 10_000),
+    ("nyc.example.org", "US", 40.71, -74.01, 40_000),
+    ("nowhere.example.org", "US", None, None, 100),
+)
+PRIVATE = "private.example.org"
+QUARANTINED = "quarantined.example.org"
+
+
+def build(session: Session) -> None:
+    """Public mirrors that are current or behind, a private one, and one in quarantine."""
+    with transaction(session):
+        linux = factories.category(session)
+        hidden = factories.category(session, "Internal", "internal")
+        hidden.public = False
+        everything = factories.directory(session, linux, "releases/44/repodata")
+        updates = factories.repository(session, everything, "updates-released-f44")
+        secret = factories.repository(session, factories.directory(session, hidden, "x"), "internal-44")
+        carried = _hosts(session, linux)
+        _measured(session, updates, secret)
+        old = factories.file_detail(session, everything, 1_800_000_000)
+        _behind(session, carried, updates, old.id)
+
+
+def _hosts(session: Session, linux: Category) -> dict[str, HostCategory]:
+    found = {}
+    current = [factories.directory(session, linux, "releases")]
+    for name, country, latitude, longitude, bandwidth in PLACES:
+        host = factories.host(session, name, country=country, bandwidth=bandwidth)
+        host.latitude, host.longitude = latitude, longitude
+        found[name] = factories.carries(session, host, linux, current)
+    private = factories.host(session, PRIVATE, private=True)
+    private.latitude, private.longitude = 1.0, 1.0
+    found[PRIVATE] = factories.carries(session, private, linux, current)
+    gone = factories.host(session, QUARANTINED, country="NL")
+    gone.latitude, gone.longitude = 52.37, 4.90
+    found[QUARANTINED] = factories.carries(session, gone, linux, current, health=Health.QUARANTINED)
+    return found
+
+
+def _measured(session: Session, updates: Repository, secret: Repository) -> None:
+    chance = random.Random(8)
+    for hours in range(0, 24 * 10, 4):
+        ages = {"same_day": 60 + chance.randrange(40), "one_day": chance.randrange(30), "two_days": hours % 8}
+        counts = {**ages, "older": 3 + chance.randrange(4), "unknown": 4}
+        for repository in (updates, secret):
+            session.add(PropagationStatistic(repository_id=repository.id, at=NOW - hours * HOUR, **counts))
+    for days, reached in ((2, 60), (3, 99), (5, 97)):
+        done = reached > 90
+        times = {f"mirrors_{percent}": 3600 * percent // 10 if done else None for percent in (80, 90, 95)}
+        session.add(
+            PropagationVersion(
+                repository_id=updates.id,
+                timestamp=1_800_000_000 - days * 86400,
+                published_at=NOW - days * DAY,
+                measured_at=NOW,
+                mirrors=100,
+                mirrors_reached=reached,
+                requests_reached=reached / 120,
+                mirrors_50=7200,
+                requests_50=3600,
+                **times,
+            )
+        )
+
+
+def _behind(session: Session, carried: dict[str, HostCategory], updates: Repository, old: int) -> None:
+    said = {
+        "ber.example.org": ("ok", 0, old),
+        "par.example.org": ("alternate", 90_000, old),
+        "sao.example.org": ("stale", 400_000, old),
+        "syd.example.org": ("stale", None, None),
+        "tyo.example.org": ("missing", None, None),
+        PRIVATE: ("stale", 900_000, old),
+    }
+    for name, (verdict, lag, detail) in said.items():
+        session.add(
+            RepositoryMirrorState(
+                host_category_id=carried[name].id,
+                repository_id=updates.id,
+                file_detail_id=detail,
+                verdict=verdict,
+                lag_seconds=lag,
+                checked_at=NOW - HOUR,
+            )
+        )
+
+
+@contextmanager
+def database(template: Path, folder: Path) -> Iterator[Engine]:
+    """A file with all that."""
+    path = folder / "world.sqlite"
+    path.write_bytes(template.read_bytes())
+    engine = make_engine(DatabaseSettings(url=f"sqlite:///{path}"))
+    with make_sessions(engine)() as session:
+        build(session)
+    yield engine
+    engine.dispose()

@@ -1,0 +1,131 @@
+"""The pages of propagation: figures as they are kept, the slowest mirrors named; private ones never."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, select
+
+from mm_frontend.app import create_app
+from mm_lib.database import make_sessions
+from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
+from mm_lib.services.propagation import FOLLOWED, Alarm
+from tests.frontend.statistics_world import DAY, NOW, PRIVATE, database
+from tests.frontend.world import SETTINGS, counting_queries, text
+
+UPDATES, SECRET = "/propagation/1", "/propagation/2"
+
+
+@pytest.fixture(scope="module")
+def engine(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with database(sqlite_template, tmp_path_factory.mktemp("propagation")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def client(engine: Engine) -> FlaskClient:
+    return create_app(SETTINGS, engine).test_client()
+
+
+def test_old_addresses_lead_here(client: FlaskClient) -> None:
+    assert client.get("/propagation").status_code == 308
+    assert client.get("/propgation").location == "/propagation/"
+
+
+def test_the_list_has_the_last_measurement_of_public_repositories_only(client: FlaskClient) -> None:
+    (found,) = client.get("/propagation/?format=json").get_json()["repositories"]
+    assert (found["prefix"], found["product"], found["version"]) == ("updates-released-f44", "Fedora", "44")
+    assert found["at"] == NOW.isoformat()
+    assert found["mirrors"] == sum(found[age] for age in ("same_day", "one_day", "two_days", "older", "unknown"))
+
+
+def test_what_is_not_there_and_what_is_hidden_is_not_found(client: FlaskClient) -> None:
+    assert client.get(SECRET).status_code == 404
+    assert "Repository not found" in client.get("/propagation/999").text
+
+
+@pytest.mark.parametrize(("question", "days"), [("", 7), (f"?since={(NOW - 2 * DAY).date()}", 3)])
+def test_the_history_is_every_measurement_of_the_days_asked_for(
+    client: FlaskClient, engine: Engine, question: str, days: int
+) -> None:
+    found = client.get(f"{UPDATES}{question or '?'}&format=json").get_json()["history"]
+    first = NOW.date() - (days - 1) * DAY
+    with make_sessions(engine)() as session:
+        rows = session.scalars(select(PropagationStatistic).where(PropagationStatistic.repository_id == 1)).all()
+        kept = {row.at.isoformat(): row.same_day for row in rows if row.at.date() >= first}
+    assert {one["at"]: one["same_day"] for one in found} == kept
+
+
+def test_each_version_says_how_long_it_took(client: FlaskClient) -> None:
+    newest, before, _ = client.get(f"{UPDATES}?format=json").get_json()["versions"]
+    assert (newest["mirrors_50_seconds"], newest["mirrors_80_seconds"]) == (7200, None)
+    assert (before["mirrors_80_seconds"], before["mirrors_95_seconds"]) == (28800, 34200)
+    assert (newest["late"], before["late"]) == (True, False)
+
+
+def test_a_late_version_is_told(client: FlaskClient) -> None:
+    assert "The newest version is late: 60 of 100 mirrors have it, 2 days after it came out." in text(
+        client.get(UPDATES)
+    )
+    assert "▲ late" in text(client.get("/propagation/"))
+
+
+@pytest.mark.parametrize(
+    ("age", "reached", "percent", "rings"),
+    [
+        (timedelta(hours=25), 79, 80, True),
+        (timedelta(hours=25), 80, 80, False),
+        (timedelta(hours=23), 0, 80, False),
+        (timedelta(hours=25), 0, 0, False),
+        (FOLLOWED, 0, 80, False),
+    ],
+)
+def test_a_version_is_late_when_too_few_mirrors_have_it_in_time(
+    age: timedelta, reached: int, percent: float, rings: bool
+) -> None:
+    row = PropagationVersion(published_at=NOW - age, mirrors=100, mirrors_reached=reached)
+    assert Alarm(percent, 24).rings(row, NOW) is rings
+
+
+def test_the_slowest_mirrors_are_named_first_and_private_ones_never(client: FlaskClient) -> None:
+    found = client.get(f"{UPDATES}?format=json").get_json()["mirrors"]
+    names = ("syd.example.org", "sao.example.org", "par.example.org", "ber.example.org")
+    assert [(one["host"], one["lag_seconds"]) for one in found] == list(
+        zip(names, (None, 400_000, 90_000, 0), strict=True)
+    )
+    assert client.get(found[0]["page"]).status_code == 200
+    for form in ("", "?format=json", "?format=csv&table=mirrors"):
+        assert PRIVATE not in client.get(f"{UPDATES}{form}").text
+
+
+@pytest.mark.parametrize("table", ["history", "versions", "mirrors"])
+def test_every_table_is_a_spreadsheet_with_the_figures_of_the_twin(client: FlaskClient, table: str) -> None:
+    answer = client.get(f"{UPDATES}?format=csv&table={table}")
+    assert answer.mimetype == "text/csv"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    twin = client.get(f"{UPDATES}?format=json").get_json()[table]
+    assert rows == [{name: "" if one[name] is None else str(one[name]) for name in rows[0]} for one in twin]
+
+
+def test_the_list_is_a_spreadsheet(client: FlaskClient) -> None:
+    (row,) = csv.DictReader(io.StringIO(client.get("/propagation/?format=csv").text))
+    assert (row["repository"], row["late"]) == ("updates-released-f44", "True")
+    assert datetime.fromisoformat(row["at"]) == NOW
+
+
+@pytest.mark.parametrize("path", ["/propagation/", UPDATES])
+def test_a_page_asks_few_questions_and_is_sent_once(client: FlaskClient, engine: Engine, path: str) -> None:
+    with counting_queries(engine) as statements:
+        answer = client.get(path)
+    assert len(statements) < 30
+    assert client.get(path, headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+
+
+def test_the_permanent_link_names_the_days(client: FlaskClient) -> None:
+    assert f"{UPDATES}?since={NOW.date() - 6 * DAY}&amp;until={NOW.date()}" in client.get(UPDATES).text
