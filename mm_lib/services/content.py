@@ -187,10 +187,25 @@ def add_redirect(session: Session, from_prefix: str, to_prefix: str) -> Reposito
         raise InvalidValue("to", "an alias cannot point to itself")
     if session.scalar(select(RepositoryRedirect.id).where(RepositoryRedirect.from_prefix == from_prefix)):
         raise AlreadyExists(f"{from_prefix!r} is an alias already.")
+    refuse_chain(session, from_prefix, to_prefix)
     redirect = RepositoryRedirect(from_prefix=from_prefix, to_prefix=to_prefix)
     session.add(redirect)
     session.flush()
     return redirect
+
+
+def refuse_chain(session: Session, from_prefix: str, target: str) -> None:
+    """Redirectors follow one redirect only: what leads on from there, or in a circle, leads nowhere."""
+    rows = session.scalars(select(RepositoryRedirect).where(RepositoryRedirect.from_prefix != from_prefix))
+    known = {row.from_prefix: row.to_prefix for row in rows}
+    beyond = known.get(target)
+    if beyond == from_prefix:
+        raise InvalidValue("to", f"{target} is redirected to {from_prefix}: they would lead to each other")
+    if beyond is not None:
+        raise InvalidValue("to", f"{target} is itself redirected to {beyond}; name that one")
+    before = sorted(prefix for prefix, to in known.items() if to == from_prefix)
+    if before:
+        raise InvalidValue("from", f"{', '.join(before)} leads here; redirect that to {target} first")
 
 
 def list_redirects(session: Session) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from mm_lib.model.content import Arch, Category, Directory, FileDetail, Product, Repository, RepositoryRedirect, Version
 from mm_lib.services.changes import Change, Plan, edit, names
-from mm_lib.services.content import clean_name, find_product
+from mm_lib.services.content import clean_name, find_product, refuse_chain
 from mm_lib.services.errors import InvalidValue, NotFound, ServiceError
 
 CONTENT_ROOT = "pub/"  # what an archive's paths leave out
@@ -202,24 +202,10 @@ def redirect(session: Session, from_prefix: str | None, to_prefix: str | None) -
     if target == from_prefix:
         raise InvalidValue("to", "a repository cannot be redirected to itself")
     if target is not None:
-        _refuse_chain(session, from_prefix, target)
+        refuse_chain(session, from_prefix, target)
     if (known.to_prefix if known else None) != target:
         plan.changes.append(_redirect(from_prefix, known.to_prefix if known else None, target))
     return plan
-
-
-def _refuse_chain(session: Session, from_prefix: str, target: str) -> None:
-    """Redirectors follow one redirect only: what leads on from there, or in a circle, leads nowhere."""
-    rows = session.scalars(select(RepositoryRedirect).where(RepositoryRedirect.from_prefix != from_prefix))
-    known = {row.from_prefix: row.to_prefix for row in rows}
-    beyond = known.get(target)
-    if beyond == from_prefix:
-        raise InvalidValue("to", f"{target} is redirected to {from_prefix}: they would lead to each other")
-    if beyond is not None:
-        raise InvalidValue("to", f"{target} is itself redirected to {beyond}; name that one")
-    before = sorted(prefix for prefix, to in known.items() if to == from_prefix)
-    if before:
-        raise InvalidValue("from", f"{names(before)} leads here; redirect that to {target} first")
 
 
 def branch(session: Session, version: str, pairs: Sequence[tuple[str, str]], follow: bool) -> Plan:
