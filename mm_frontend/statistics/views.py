@@ -19,7 +19,7 @@ from mm_frontend.statistics.asked import DIMENSIONS, RANGE, Asked, read
 from mm_lib.model.statistics import AccessDimension, StatisticLevel
 from mm_lib.services.mirrors import country_names
 from mm_lib.statistics import figures
-from mm_lib.statistics.figures import Figures, Point, Span
+from mm_lib.statistics.figures import Figures, Known, Point, Span
 from mm_lib.statistics.periods import ONE_DAY
 
 blueprint = Blueprint("statistics", __name__)
@@ -53,17 +53,17 @@ def _let_charts_be_drawn() -> None:
 @blueprint.get("/statistics/<day>/<dimension>")
 def statistics(**path: str) -> ResponseReturnValue:
     """The figures; without a day of the last one that is over."""
-    last = figures.last_complete(session(), datetime.now(UTC).date())
-    if last is None:
+    known = figures.known(session(), datetime.now(UTC).date())
+    if known is None:
         return _nothing()
-    asked = read(path, request.args, last)
+    asked = read(path, request.args, known.last_complete)
     if "day" in request.args:  # the form was sent: one page has one address
         return redirect(_link(asked))
-    found = figures.read(session(), asked.dimension, asked.span, asked.compared)
+    found = figures.read(session(), asked.dimension, asked.span, asked.compared, known)
     form = twins.wanted(twins.JSON, "csv")
     if form == "csv":
         return documents.as_csv(asked, found)
-    points = _points(asked)
+    points = _points(asked, known)
     if form == twins.JSON:
         return twins.as_json(documents.as_json(asked, found, points))
     return render_template("statistics/figures.html", **_page(asked, found, points))
@@ -75,12 +75,12 @@ def _nothing() -> ResponseReturnValue:
     return render_template("statistics/nothing.html")
 
 
-def _points(asked: Asked) -> tuple[Point, ...]:
+def _points(asked: Asked, known: Known) -> tuple[Point, ...]:
     """All requests over time. Of one day there is no curve, so it shows the weeks before it."""
     span = asked.span
     if span.days == 1:
         span = Span(span.first - BEFORE_A_DAY * ONE_DAY, span.last)
-    return figures.curve(session(), AccessDimension.ALL, "", span)
+    return figures.curve(session(), AccessDimension.ALL, "", span, known)
 
 
 def _link(asked: Asked, **changes: Any) -> str:

@@ -51,6 +51,7 @@ class Counters:
         if self._pool is None:
             # Not by fork: connections to the database must not be shared.
             context = get_context("forkserver")
+            context.set_forkserver_preload(["__main__", __name__])  # once, for all of them
             chosen = (self._salts, self._embargoed)
             pool = ProcessPoolExecutor(self._processes, mp_context=context, initializer=_begin, initargs=chosen)
             self._pool = self._stack.enter_context(pool)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
@@ -68,53 +68,57 @@ class Figures:
     movers: tuple[Row, ...]  # the shares that changed most
 
 
-def recorded(session: Session) -> Span | None:
-    """The first and the last day that anything is known of; None: nothing at all."""
-    table = AccessStatistic
-    wanted = table.dimension == AccessDimension.ALL
-    days = select(func.min(table.start), func.max(table.start)).where(wanted, table.level == StatisticLevel.DAY)
-    oldest = select(func.min(table.start)).where(wanted, table.level == StatisticLevel.YEAR)
-    bounds: tuple[date | None, ...] = tuple(session.execute(days).one())  # of no rows NULL
-    first, last = bounds
-    if first is None or last is None:
-        return None
-    return Span(min(first, session.scalars(oldest).one() or first), last)
+class Known(NamedTuple):
+    """What there are figures of."""
+
+    first: date
+    last: date
+    last_complete: date  # the last day that is over; else the last one
 
 
-def _days_known(span: Span, known: Span | None) -> int:
-    """How many days of a span lie between the first and the last that anything is known of; at least one."""
-    if known is None:
-        return span.days
-    return max(1, Span(max(span.first, known.first), min(span.last, known.last)).days)
-
-
-def last_complete(session: Session, today: date) -> date | None:
-    """The last day with figures that is over; else the last day that has any."""
-    table = AccessStatistic
-    days = select(func.max(table.start)).where(
-        table.level == StatisticLevel.DAY, table.dimension == AccessDimension.ALL
+def known(session: Session, today: date) -> Known | None:
+    """None: nothing at all."""
+    last = select(func.max(_TABLE.start)).where(_ALL_DAYS)
+    first = select(func.min(_TABLE.start)).where(_ALL_DAYS)
+    month = select(func.min(_TABLE.start)).where(
+        _TABLE.level == StatisticLevel.MONTH, _TABLE.dimension == AccessDimension.ALL
     )
-    found: date | None = session.scalars(days.where(table.start < today)).one() or session.scalars(days).one()
-    return found
+    wanted = (first, month, last, last.where(_TABLE.start < today))
+    row = session.execute(select(*(each.scalar_subquery() for each in wanted))).one()
+    first_day, first_month, last_day, last_over = tuple[date | None, ...](row)
+    if first_day is None or last_day is None:
+        return None
+    if first_month and first_month < start_of(StatisticLevel.MONTH, first_day):  # the days before have expired
+        first_day = first_month
+    return Known(first_day, last_day, last_over or last_day)
 
 
 def neighbours(session: Session, span: Span) -> tuple[date | None, date | None]:
     """The nearest days before and after with figures: there links lead."""
-    table = AccessStatistic
-    wanted = and_(table.level == StatisticLevel.DAY, table.dimension == AccessDimension.ALL)
-    before = session.scalars(select(func.max(table.start)).where(wanted, table.start < span.first)).one()
-    after = session.scalars(select(func.min(table.start)).where(wanted, table.start > span.last)).one()
-    return before, after
+    before = select(func.max(_TABLE.start)).where(_ALL_DAYS, _TABLE.start < span.first).scalar_subquery()
+    after = select(func.min(_TABLE.start)).where(_ALL_DAYS, _TABLE.start > span.last).scalar_subquery()
+    found: tuple[date | None, ...] = tuple(session.execute(select(before, after)).one())
+    return found[0], found[1]
 
 
-def read(session: Session, dimension: AccessDimension, span: Span, compared: Span | None) -> Figures:
+_TABLE = AccessStatistic
+_ALL_DAYS = and_(_TABLE.level == StatisticLevel.DAY, _TABLE.dimension == AccessDimension.ALL)
+
+
+def _days_known(span: Span, known: Known) -> int:
+    """How many days of a span lie between the first and the last that anything is known of; at least one."""
+    return max(1, Span(max(span.first, known.first), min(span.last, known.last)).days)
+
+
+def read(session: Session, dimension: AccessDimension, span: Span, compared: Span | None, known: Known) -> Figures:
     """The figures of a span, beside those of another one."""
-    now, total = _sums(session, dimension, span), _total(session, span)
-    days = _days_known(span, recorded(session))
+    now, total = _sums(session, dimension, span)
+    days = _days_known(span, known)
     before: Mapping[str, _Sums] = {}
     total_before = None
     if compared:
-        before, total_before = _sums(session, dimension, compared), _total(session, compared).requests
+        before, sums_before = _sums(session, dimension, compared)
+        total_before = sums_before.requests
     rows = []
     for name in now.keys() | before.keys():
         sums, then = now.get(name, _NOTHING), before.get(name, _NOTHING).requests
@@ -137,24 +141,30 @@ class _Sums:
 _NOTHING = _Sums(0, 0)
 
 
-def _sums(session: Session, dimension: AccessDimension, span: Span) -> dict[str, _Sums]:
-    table = AccessStatistic
-    sums = select(table.name, func.sum(table.requests), func.sum(table.clients))
-    found = session.execute(sums.where(table.dimension == dimension, _within(span)).group_by(table.name))
-    return {name: _Sums(int(requests), int(clients)) for name, requests, clients in found}
-
-
-def _total(session: Session, span: Span) -> _Sums:
-    return _sums(session, AccessDimension.ALL, span).get("", _NOTHING)
+def _sums(session: Session, dimension: AccessDimension, span: Span) -> tuple[dict[str, _Sums], _Sums]:
+    """By name, and of all requests."""
+    sums = select(_TABLE.dimension, _TABLE.name, func.sum(_TABLE.requests), func.sum(_TABLE.clients))
+    # By each alone, so that the rows of each lie side by side in the index.
+    wanted = or_(*(and_(_TABLE.dimension == one, _within(span)) for one in (dimension, AccessDimension.ALL)))
+    found: dict[str, _Sums] = {}
+    total = _NOTHING
+    for counted, name, requests, clients in session.execute(sums.where(wanted).group_by(_TABLE.dimension, _TABLE.name)):
+        if counted is AccessDimension.ALL:
+            total = _Sums(int(requests), int(clients))
+        else:
+            found[name] = _Sums(int(requests), int(clients))
+    return found, total
 
 
 def _within(span: Span) -> ColumnElement[bool]:
     """The whole years, months and days of the span."""
-    starts: dict[StatisticLevel, list[date]] = defaultdict(list)
+    runs: list[tuple[StatisticLevel, date, date]] = []
     for level, start in pieces(span.first, span.last):
-        starts[level].append(start)
-    table = AccessStatistic
-    return or_(*(and_(table.level == level, table.start.in_(found)) for level, found in starts.items()))
+        if runs and runs[-1][0] is level:
+            runs[-1] = (level, runs[-1][1], start)
+        else:
+            runs.append((level, start, start))
+    return or_(*(and_(_TABLE.level == level, _TABLE.start.between(first, last)) for level, first, last in runs))
 
 
 def level_of_steps(span: Span) -> StatisticLevel:
@@ -165,20 +175,18 @@ def level_of_steps(span: Span) -> StatisticLevel:
     return StatisticLevel.YEAR
 
 
-def curve(session: Session, dimension: AccessDimension, name: str, span: Span) -> tuple[Point, ...]:
+def curve(session: Session, dimension: AccessDimension, name: str, span: Span, known: Known) -> tuple[Point, ...]:
     """One name over time; steps without figures are left out. The first and the last step may be longer than asked."""
-    table = AccessStatistic
     level = level_of_steps(span)
-    known = recorded(session)
     rows = session.execute(
-        select(table.start, table.requests, table.clients)
+        select(_TABLE.start, _TABLE.requests, _TABLE.clients)
         .where(
-            table.level == level,
-            table.dimension == dimension,
-            table.start.between(start_of(level, span.first), span.last),
-            table.name == name,
+            _TABLE.level == level,
+            _TABLE.dimension == dimension,
+            _TABLE.start.between(start_of(level, span.first), span.last),
+            _TABLE.name == name,
         )
-        .order_by(table.start)
+        .order_by(_TABLE.start)
     )
     return tuple(
         Point(start, requests, clients / _days_known(around(level, start), known)) for start, requests, clients in rows
