@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -101,6 +103,27 @@ def create(dsn: str) -> Connection:
             cursor.execute(f'CREATE TABLE "{name}" ({", ".join(first + rest)})')
         cursor.execute("CREATE INDEX ON host_category_dir (host_category_id, path)")
     return made
+
+
+def create_sqlite(path: Path) -> None:
+    """The same tables in a file, as MirrorManager2 has them where nothing else is configured; one host."""
+    with sqlite3.connect(path) as made:
+        for name, columns in TABLES.items():
+            first = [] if name in _NO_ID else ["id integer PRIMARY KEY"]
+            rest = [f'"{column}" {kind}' for column, kind in columns.items()]
+            made.execute(f'CREATE TABLE "{name}" ({", ".join(first + rest)})')
+        for row in (
+            "product (name, publiclist) VALUES ('Fedora', 1)",
+            "directory (name, readable, ctime) VALUES ('pub', 1, 5)",
+            "directory (name, readable, ctime) VALUES ('pub/a', 1, 5)",
+            "category (product_id, name, topdir_id, publiclist) VALUES (1, 'Linux', 1, 1)",
+            "category_directory VALUES (1, 1), (1, 2)",
+            "site (name, admin_active, user_active, created_at) VALUES ('S', 1, 1, '2020-01-02 03:04:05')",
+            "host (name, site_id, user_active, private, last_crawled) VALUES ('h', 1, 0, 0, '2026-11-01 12:00:00.5')",
+            "host_category (host_id, category_id, always_up2date) VALUES (1, 1, 0)",
+            "host_category_dir (host_category_id, path, up2date, directory_id) VALUES (1, '', 1, 1), (1, 'a', 0, 2)",
+        ):
+            made.execute(f"INSERT INTO {row}")
 
 
 def add(connection: Connection, table: str, *rows: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ from mm_lib.services import site_passwords
 from mm_lib.settings import DatabaseSettings
 from tests.conftest import TEMPLATE
 from tests.lib.test_cli import Admin, _logging_as_it_was  # noqa: F401 # a fixture that every test uses
-from tests.mirrormanager2 import TABLES, add, create
+from tests.mirrormanager2 import TABLES, add, create, create_sqlite
 from tests.postgres import Postgres
 
 PASSWORD = "a password in clear"
@@ -130,13 +130,8 @@ def fill(connection: Any) -> None:
 
 
 def fill_content(connection: Any) -> None:
-    add(
-        connection,
-        "product",
-        {"name": "Fedora", "publiclist": True},
-        {"name": "EPEL", "publiclist": False},
-        {"name": ""},
-    )
+    add(connection, "product", {"name": "Fedora", "publiclist": True}, {"name": "EPEL", "publiclist": False})
+    add(connection, "product", {"name": ""}, {"name": " EPEL "})
     add(
         connection, "version",
         {"product_id": 1, "name": "44", "codename": "Elm", "display": True, "display_name": "F44", "sortorder": 7},
@@ -192,6 +187,7 @@ def fill_content(connection: Any) -> None:
         {**good, "sha1": "c" * 40, "md5": "xyz", "timestamp": 1600000000},
         {**good, "timestamp": 1},
         {**good, "directory_id": 99, "md5": "a" * 32},
+        {**good, "filename": "x" * 256, "md5": "a" * 32},
     )  # fmt: skip
 
 
@@ -207,6 +203,7 @@ def fill_hosts(connection: Any) -> None:
          "user_active": False, "disable_reason": "Crawler disabled it", "latitude": 1000.0, "longitude": 0.0,
          "asn": 0, "max_connections": -1, "robot_email": "nobody", "internet2_clients": True},
         {"name": "private.example.net", "site_id": 2, "country": "Atlantis", "private": True, "admin_active": False,
+         "bandwidth_int": 10**12, "max_connections": 10**12, "crawl_failures": 10**12,
          "last_checked_in": SEEN, "user_active": True},
         {"name": "orphan", "site_id": 99},
     )  # fmt: skip
@@ -516,6 +513,8 @@ def test_statistics_are_taken_with_their_sums(session: Session) -> None:
 
 REFUSED = [
     ("product", "has no name"),
+    ("product", "another has its name"),
+    ("file_detail", "more than 255 characters"),
     ("version", "its product is not there"),
     ("category", "its product is not there"),
     ("category_directory", "its category is not there"),
@@ -578,6 +577,8 @@ REPAIRED = [
     ("site.org_url", "has no scheme"),
     ("host.bandwidth_int", "was 0"),
     ("host.max_connections", "was -1"),
+    ("host.max_connections", "was 1000000000000"),
+    ("host.bandwidth_int", "was 1000000000000"),
     ("country", "GB"),
     ("host_netblock", "is 10.1.0.0/16"),
     ("host_category_url", "is https://m.example.edu/linux"),
@@ -671,6 +672,28 @@ def test_a_cache_can_be_built_of_what_was_imported(session: Session) -> None:
 def test_another_database_is_refused(postgres: Postgres) -> None:
     with pytest.raises(NotMirrorManager, match="no MirrorManager2 database"), opened(postgres.url(postgres.create())):
         pass
+
+
+def test_a_database_in_a_file_is_taken_too(tmp_path: Path, sqlite_template: Path) -> None:
+    create_sqlite(tmp_path / "mm2.sqlite")
+    shutil.copy(sqlite_template, tmp_path / "mm.sqlite")
+    target = f"sqlite:///{tmp_path / 'mm.sqlite'}"
+    report = move(f"sqlite:///{tmp_path / 'mm2.sqlite'}", target)
+    assert report.total(Outcome.REFUSED) == 0
+    engine = make_engine(DatabaseSettings(url=target))
+    with make_sessions(engine)() as session:
+        taken = host(session, "h")
+        assert (taken.state, taken.last_crawled_at) == (
+            State.OWNER_DISABLED,
+            datetime(2026, 11, 1, 12, 0, 0, 500_000, UTC),
+        )
+        assert session.scalars(select(HostCategoryState)).one().directories_up_to_date == 1
+    engine.dispose()
+
+
+def test_a_wrong_address_is_told_in_words(tmp_path: Path) -> None:
+    admin = Admin(tmp_path, "sqlite:///mm.sqlite")
+    assert "--dsn is not the URL of a database" in admin.refused("import", "mirrormanager2", "--dsn", "nonsense")
 
 
 def test_mm_admin_imports_reports_and_says_what_to_do_next(world: World, tmp_path: Path, sqlite_template: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -353,3 +355,12 @@ def test_mm_admin_converts_no_other_file(admin: Admin) -> None:
     answer = admin.refused("cache", "convert", str(admin.folder / "text"), str(admin.folder / "x"))
     assert "no MirrorList message" in answer or "cut off" in answer
     assert not (admin.folder / "x").exists()
+
+
+def test_the_library_is_only_loaded_when_the_format_is_asked_for(tmp_path: Path) -> None:
+    """And without it the message says how to get it."""
+    asking = f"main(['cache', 'convert', {str(tmp_path / 'a')!r}, {str(tmp_path / 'b')!r}])"
+    code = f"import sys; sys.modules['google'] = None; from mm_lib.cli.main import main; {asking}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "pip install mirrormanager[protobuf]" in done.stderr

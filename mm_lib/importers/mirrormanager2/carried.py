@@ -11,7 +11,7 @@ from typing import Any
 from pyroaring import BitMap
 
 from mm_lib.importers.mirrormanager2.content import Content
-from mm_lib.importers.mirrormanager2.source import Source, flag, moment
+from mm_lib.importers.mirrormanager2.source import MAX_INTEGER, Source, flag, moment
 from mm_lib.importers.mirrormanager2.writer import Ids, Keys, Values, Writer
 from mm_lib.importers.report import Outcome
 from mm_lib.model.content import Directory
@@ -62,7 +62,9 @@ def _categories(source: Source, writer: Writer, hosts: Ids, content: Content) ->
         host = facts[owners[id_]]
         seen = max(filter(None, (moment(host.last_crawled), moment(host.last_checked_in))), default=None)
         ours = found[row["host_id"], row["category_id"]]
-        carried[id_] = Carried(ours, content.categories[places[id_]], seen, max(host.crawl_failures or 0, 0))
+        carried[id_] = Carried(
+            ours, content.categories[places[id_]], seen, min(max(host.crawl_failures or 0, 0), MAX_INTEGER)
+        )
     return carried
 
 

@@ -27,6 +27,7 @@ from mm_lib.model.content import (
 _HASHES = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
 _NAMING_ORDER = ("sha256", "sha512", "sha1", "md5")  # as mm_crawler.master.history names contents
 _HEXADECIMAL = frozenset("0123456789abcdef")
+_LONGEST = 255  # characters of a name
 _LATEST = 253402300799  # the last second that a datetime can hold
 
 
@@ -133,7 +134,7 @@ def _categories(source: Source, writer: Writer, products: Ids, content: Content)
 
 
 def _name(row: Any, table: str, report: Report) -> str:
-    name = text(row.name)[:255]
+    name = text(row.name)[:_LONGEST]
     if not name:
         report.refused(table, f"{table} {row.id}", "", "has no name")
     elif name != row.name:
@@ -335,7 +336,7 @@ def _redirects(source: Source, writer: Writer) -> None:
     met = Keys(writer.report, "repository_redirect")
     for row in source.rows("repository_redirect", "id", "from_repo", "to_repo"):
         start, end, where = text(row.from_repo), text(row.to_repo), f"repository_redirect {row.id}"
-        if not start or not end or start == end:
+        if not start or not end or start == end or max(len(start), len(end)) > _LONGEST:
             writer.report.refused("repository_redirect", where, start, f"leads to {end or 'nothing'}")
         elif met.free((start,), where, start):
             rows[start] = {"from_prefix": start, "to_prefix": end}
@@ -366,6 +367,9 @@ def _file_detail(row: Any, content: Content, report: Report) -> Values | None:
     where, directory, name = f"file_detail {row.id}", content.anywhere.get(row.directory_id), str(row.filename or "")
     if directory is None or not name:
         report.refused("file_detail", where, name, "has no name" if directory else "its directory is not there")
+        return None
+    if len(name) > _LONGEST:
+        report.refused("file_detail", where, name, f"its name has more than {_LONGEST} characters")
         return None
     hashes = {kind: _hash(getattr(row, kind), length) for kind, length in _HASHES.items()}
     if any(getattr(row, kind) and not hashes[kind] for kind in _HASHES):

@@ -7,7 +7,7 @@ from typing import Any
 
 from mm_lib.importers import countries
 from mm_lib.importers.mirrormanager2.people import state
-from mm_lib.importers.mirrormanager2.source import Source, flag, moment, number, text
+from mm_lib.importers.mirrormanager2.source import MAX_INTEGER, Source, flag, moment, number, text
 from mm_lib.importers.mirrormanager2.writer import Ids, Keys, Values, Writer
 from mm_lib.importers.report import Report
 from mm_lib.model.base import Base
@@ -26,6 +26,7 @@ from mm_lib.model.hosts import (
 from mm_lib.rules.netblocks import parse_netblock
 from mm_lib.services.content import clean_email
 from mm_lib.services.errors import InvalidValue
+from mm_lib.services.hosts import MAX_BANDWIDTH
 
 _MAX_ASN = 4294967295
 _COLUMNS = (
@@ -64,8 +65,8 @@ def _host(row: Any, sites: Ids, met: Keys, report: Report) -> Values | None:
         "site_id": site,
         "name": name,
         "country": country(row.country, where, name, report) if row.country else None,
-        "bandwidth_mbps": _size(row.bandwidth_int, 100, ("host.bandwidth_int", where, name), report),
-        "max_connections": _size(row.max_connections, 1, ("host.max_connections", where, name), report),
+        "bandwidth_mbps": _size(row.bandwidth_int, 100, MAX_BANDWIDTH, ("host.bandwidth_int", where, name), report),
+        "max_connections": _size(row.max_connections, 1, MAX_INTEGER, ("host.max_connections", where, name), report),
         "private": flag(row.private),
         "asn_clients": flag(row.asn_clients, True),
         "latitude": latitude,
@@ -79,8 +80,8 @@ def _host(row: Any, sites: Ids, met: Keys, report: Report) -> Values | None:
     }
 
 
-def _size(value: object, default: int, place: tuple[str, str, str], report: Report) -> int:
-    found = number(value, default)
+def _size(value: object, default: int, most: int, place: tuple[str, str, str], report: Report) -> int:
+    found = number(value, default, most)
     if value is not None and found != value:
         report.repaired(*place, f"was {value}; taken as {default}")
     return found
@@ -190,7 +191,7 @@ class _Details:
 
     def take_locations(self) -> None:
         """Groups of hosts, with their hosts."""
-        names = {row.id: text(row.name) for row in self._source.rows("location", "id", "name") if text(row.name)}
+        names = {row.id: text(row.name)[:255] for row in self._source.rows("location", "id", "name") if text(row.name)}
         self._writer.put("location", Location, ["name"], [{"name": name} for name in sorted(set(names.values()))])
         ids = self._writer.ids(Location, "name")
         met, rows = Keys(self._report, "host_location"), []

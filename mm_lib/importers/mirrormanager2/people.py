@@ -96,7 +96,7 @@ def _email(account: Any, report: Report) -> str:
 def _groups(source: Source, writer: Writer, users: dict[int, int]) -> None:
     rows = {}
     for row in source.rows("mm_group", "id", "group_name", "display_name"):
-        if name := text(row.group_name):
+        if name := text(row.group_name)[:255]:
             rows[row.id] = {"name": name, "display_name": text(row.display_name)}
         else:
             writer.report.refused("mm_group", f"mm_group {row.id}", "", "has no name")

@@ -12,10 +12,11 @@ from sqlalchemy import Boolean, Connection, Integer, Text, cast, column, func, i
 
 from mm_lib.database import make_engine
 from mm_lib.services.errors import ServiceError
-from mm_lib.settings import DatabaseSettings
+from mm_lib.settings import DatabaseSettings, SettingsError
 
 CHUNK = 10_000  # rows that are fetched at once
 FEW = 20  # that are large
+MAX_INTEGER = 2**31 - 1  # that a column of ours can hold
 
 
 class NotMirrorManager(ServiceError):
@@ -92,8 +93,13 @@ class Source:
 
 @contextmanager
 def opened(dsn: str) -> Iterator[Source]:
-    """The database behind a URL, read only and as of one moment. Raises SettingsError, NotMirrorManager."""
-    engine = make_engine(DatabaseSettings(url=dsn))
+    """The database behind a URL, read only and as of one moment. Raises NotMirrorManager."""
+    try:
+        engine = make_engine(DatabaseSettings(url=dsn))
+    except SettingsError:
+        raise NotMirrorManager(
+            "--dsn is not the URL of a database that we can read, e.g. postgresql://USER@HOST/NAME"
+        ) from None
     try:
         with engine.connect() as connection:
             if engine.dialect.name == "postgresql":
@@ -116,9 +122,9 @@ def flag(value: object, default: bool = False) -> bool:
     return default if value is None else bool(value)
 
 
-def number(value: object, default: int) -> int:
-    """A whole number above zero, or the default."""
-    return value if isinstance(value, int) and value > 0 else default
+def number(value: object, default: int, most: int = MAX_INTEGER) -> int:
+    """A whole number above zero that is not beyond all measure, or the default."""
+    return value if isinstance(value, int) and 0 < value <= most else default
 
 
 def moment(value: object) -> datetime | None:

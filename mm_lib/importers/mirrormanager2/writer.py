@@ -52,9 +52,14 @@ class Writer:
         table, values = _table(model), [name for name in rows[0] if name not in (*key, *keep)]
         primary = [column.name for column in table.primary_key]
         there = {tuple(row[: len(key)]): row[len(key) :] for row in self.known(model, *key, *values, *primary)}
-        new, changed, same = [], [], 0
+        new, changed, same, met = [], [], 0, set[Key]()
         for row in rows:
-            before = there.get(tuple(row[name] for name in key))
+            of = tuple(row[name] for name in key)
+            if of in met:
+                self.report.refused(kind, kind, str(of[-1]), "another has its name when both are written properly")
+                continue
+            met.add(of)
+            before = there.get(of)
             if before is None:
                 new.append(row)
             elif list(before[: len(values)]) != [row[name] for name in values]:
