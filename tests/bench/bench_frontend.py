@@ -81,21 +81,21 @@ def cost(client: FlaskClient, engine: Engine, page: str, person: str) -> Cost | 
         first.get_data()
     if first.status_code != 200:
         return None
-    walls, spent = [], cpu(engine)
+    walls, cpus, of_database = [], [], database_cpu(engine)
     while len(walls) < (FIRST if max(walls, default=0.0) < FAR_BELOW else TIMES):
-        wall = time.perf_counter()
+        wall, own = time.perf_counter(), time.process_time()
         client.get(page).get_data()
         walls.append((time.perf_counter() - wall) * 1000)
-    each = (cpu(engine) - spent) * 1000 / len(walls)
+        cpus.append((time.process_time() - own) * 1000)
+    spent = statistics.median(cpus) + (database_cpu(engine) - of_database) * 1000 / len(walls)
     walls.sort()
-    return Cost(page, person, walls[int(len(walls) * 0.95)], statistics.median(walls), each, len(statements))
+    return Cost(page, person, walls[int(len(walls) * 0.95)], statistics.median(walls), spent, len(statements))
 
 
-def cpu(engine: Engine) -> float:
-    """Seconds that this process and its connection to the database have used."""
-    with engine.connect() as connection:  # the pool has one: requests come one after the other
-        backend = int(connection.scalar(text("SELECT pg_backend_pid()")) or 0)
-    return time.process_time() + processes.cpu_of(backend)
+def database_cpu(engine: Engine) -> float:
+    """Seconds of CPU that this process's connection has used so far: there is one, for requests come one by one."""
+    with engine.connect() as connection:
+        return processes.cpu_of(int(connection.scalar(text("SELECT pg_backend_pid()")) or 0))
 
 
 def measure_pages(engine: Engine, values: dict[str, Any]) -> None:
