@@ -41,7 +41,14 @@ def forget() -> None:
 
 
 def shown() -> tuple[Message, ...]:
-    """What the reader of this page is told, the configured message first."""
+    """What the reader of this page is told, the configured message first; the same throughout a request."""
+    if "banners" not in g:
+        g.banners = _shown()
+    found: tuple[Message, ...] = g.banners
+    return found
+
+
+def _shown() -> tuple[Message, ...]:
     configured = (Message(brand().banner, Level.NOTICE),) if brand().banner else ()
     messages = _not_over()
     return configured + (banners.due(messages, datetime.now(UTC), _audiences(messages)) if messages else ())
