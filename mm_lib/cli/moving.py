@@ -13,7 +13,7 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from mm_lib.cli.changing import actor
 from mm_lib.cli.common import Program, example, json_option, wait_option
 from mm_lib.cli.importing import show_report
-from mm_lib.database import make_sessions
+from mm_lib.database import make_sessions, transaction
 from mm_lib.importers.mirrormanager2.carried import Progress
 from mm_lib.importers.mirrormanager2.run import run
 from mm_lib.importers.mirrormanager2.source import opened
@@ -47,11 +47,10 @@ def mirrormanager2(program: Program, dsn: str, dry_run: bool, wait: float, as_js
         make_sessions(program.engine)() as session,
         _progress() as progress,
     ):
-        report = run(source, session, actor(), progress)
-        if dry_run:
-            session.rollback()
-        else:
-            session.commit()
+        with transaction(session):
+            report = run(source, session, actor(), progress)
+            if dry_run:
+                session.rollback()
     show_report(report, as_json, dry_run, "Publish it with `mm-admin cache build`.")
 
 
