@@ -7,9 +7,10 @@ before it commits. What machines find out is not watched: a crawl writes its own
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.orm.attributes import get_history
 
 from mm_lib.model.accounts import ApiToken
@@ -21,6 +22,7 @@ from mm_lib.services import outbox
 from mm_lib.services.outbox import Kind
 
 _AGENT, _TOUCHED = "registry events: agent", "registry events: touched"  # in Session.info
+_BEFORE = "registry events: touched before a savepoint"
 _NOT_TOLD = (ApiToken, SitePassword, Webhook)  # what they are is nobody's business
 _ADDED: dict[type, Kind] = {Host: Kind.HOST_ADDED, Site: Kind.SITE_ADDED}
 _DELETED: dict[type, Kind] = {Host: Kind.HOST_DELETED, Site: Kind.SITE_DELETED}  # kept for a while, but out of sight
@@ -92,6 +94,19 @@ def _tell(session: Session) -> None:
             outbox.site_changed(session, kind, row, session.info[_AGENT])
 
 
-@event.listens_for(Session, "after_rollback")
-def _forget(session: Session) -> None:
-    session.info.pop(_TOUCHED, None)
+@event.listens_for(Session, "after_transaction_create")
+def _remember(session: Session, transaction: SessionTransaction) -> None:
+    """What was touched before a savepoint: that stays, whatever becomes of the rest."""
+    if transaction.nested and _AGENT in session.info:
+        # Weak: of a savepoint that is kept nobody says that it is over before it is forgotten.
+        known = session.info.setdefault(_BEFORE, WeakKeyDictionary())
+        known[transaction] = dict(session.info.get(_TOUCHED, {}))
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget(session: Session, ended: SessionTransaction) -> None:
+    before = session.info.get(_BEFORE, {}).get(ended)
+    if before is None:
+        session.info.pop(_TOUCHED, None)
+    else:
+        session.info[_TOUCHED] = before

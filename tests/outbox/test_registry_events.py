@@ -99,6 +99,22 @@ def test_what_is_rolled_back_was_never_told(world: World) -> None:
     assert world.events() == []
 
 
+def test_a_savepoint_that_is_rolled_back_takes_only_its_own_changes_along(world: World) -> None:
+    with transaction(signed(world)) as session:
+        session.get_one(Host, world.host.id).comment = "stays"
+        point = session.begin_nested()
+        session.get_one(Site, world.site.id).name = "never mind"
+        session.flush()
+        point.rollback()
+    assert told(world) == [("host.updated", "mirror.example.org", "ann")]
+
+
+def test_what_a_savepoint_keeps_is_told(world: World) -> None:
+    with transaction(signed(world)) as session, session.begin_nested():
+        session.get_one(Host, world.host.id).comment = "stays"
+    assert told(world) == [("host.updated", "mirror.example.org", "ann")]
+
+
 def test_nothing_changed_is_nothing_told(world: World) -> None:
     with transaction(signed(world)) as session:
         host = session.get_one(Host, world.host.id)
