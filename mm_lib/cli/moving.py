@@ -46,11 +46,11 @@ def mirrormanager2(program: Program, dsn: str, dry_run: bool, wait: float, as_js
         opened(dsn) as source,
         make_sessions(program.engine)() as session,
         _progress() as progress,
+        transaction(session),
     ):
-        with transaction(session):
-            report = run(source, session, actor(), progress)
-            if dry_run:
-                session.rollback()
+        report = run(source, session, actor(), progress)
+        if dry_run:
+            session.rollback()
     show_report(report, as_json, dry_run, "Publish it with `mm-admin cache build`.")
 
 
