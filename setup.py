@@ -77,6 +77,11 @@ STATISTICS = [
     "numpy>=2.1,<3",  # what it works on, and counting by columns
     "backports.zstd>=1.2,<2; python_version < '3.14'",  # logs compressed with zstd, as Python 3.14 reads them itself
 ]
+REPORTS = [
+    "jinja2>=3.1,<4",  # mm-admin report: Markdown and HTML
+    "matplotlib>=3.10,<4",  # charts as PNG, the same bytes for the same numbers
+    "fpdf2>=2.8.4,<3",  # PDF in plain Python, with bookmarks and text alternatives
+]
 AMQP = ["pika>=1.3,<2"]  # events for a message broker
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
 OIDC = ["authlib>=1.9,<2", "requests>=2.32,<3"]  # sign-in by OpenID Connect, and what it speaks HTTP with
@@ -120,6 +125,7 @@ setup(
         "mm_lib.model",
         "mm_lib.outbox",
         "mm_lib.publish",
+        "mm_lib.reports",
         "mm_lib.rules",
         "mm_lib.registry",
         "mm_lib.services",
@@ -146,10 +152,12 @@ setup(
         "mm_lib": ["py.typed"],
         "mm_lib.data": ["*.csv", "*.md", "rules/*.toml"],
         "mm_lib.publish": ["*.proto", "*.pyi"],
+        "mm_lib.reports": ["templates/*"],
         MIGRATIONS: ["script.py.mako"],
         "mm_redirector": ["py.typed", "explain.html", "replay.html"],
         "mm_crawler": ["py.typed"],
         "mm_frontend.data": ["schemas/*.json"],
+        "mm_frontend.statistics": ["world.json"],
         "mm_frontend": ["py.typed", "templates/*", "templates/*/*", "static/*", "static/*/*", "translations/*/*/*.po"],
     },
     install_requires=BASE,
@@ -162,13 +170,27 @@ setup(
         "geodata": GEODATA,
         "signing": SIGNING,
         "statistics": [*DATABASE, *STATISTICS],
+        "reports": [*DATABASE, *REPORTS],
         "amqp": AMQP,
         "ldap": LDAP,
         "oidc": OIDC,
         "redis": REDIS,
         "demo": DEMO,
         "test": sorted(
-            {*AMQP, *DEMO, *STATISTICS, *GEODATA, *DOWNLOADS, *LDAP, *OIDC, *PROTOBUF, *REDIS, *SIGNING, *TEST}
+            {
+                *AMQP,
+                *DEMO,
+                *STATISTICS,
+                *GEODATA,
+                *DOWNLOADS,
+                *LDAP,
+                *OIDC,
+                *PROTOBUF,
+                *REDIS,
+                *REPORTS,
+                *SIGNING,
+                *TEST,
+            }
         ),
     },
     entry_points={

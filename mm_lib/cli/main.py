@@ -24,6 +24,7 @@ from mm_lib.cli import (
     policy,
     registry,
     releases,
+    report,
     rules,
     site_password,
     statistics,
@@ -80,6 +81,7 @@ for command in (
     cache.cache,
     statistics.statistics,
     policy.policy,
+    report.report,
 ):
     main.add_command(command)
 mirrors.netblock.add_command(clouds.sync)

@@ -1,0 +1,238 @@
+"""How mirrors were in a period: from the history of their health, so that a report of last month tells last month."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from mm_lib.model.base import State
+from mm_lib.model.content import Category, Product
+from mm_lib.model.hiding import WITH_DELETED
+from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
+from mm_lib.model.sites import Site
+from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
+from mm_lib.reports.document import percent
+from mm_lib.statistics.figures import Span
+
+CERTIFICATE_SOON = timedelta(days=14)
+ENOUGH_UPTIME = 0.95
+CONDITIONS = ("switched off", "waiting", "quarantined", "suspect", "probation", "active")  # the worst first
+MEANING = {
+    "switched off": "switched off, by its owner, an administrator or the crawler",
+    "waiting": "new, not approved yet",
+    "quarantined": "not reached: clients are not sent there",
+    "suspect": "gave no clear answer when it was asked last",
+    "probation": "served again, on probation",
+    "active": "served",
+}
+
+
+def midnight(day: date) -> datetime:
+    """When a day begins."""
+    return datetime.combine(day, time(), UTC)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A category on a host, as it was in the period."""
+
+    category: str
+    product: str
+    health: Health  # at the end
+    reason: str
+    outages: int  # times that it was quarantined
+    uptime: float | None  # share of the time; None: it was not there yet
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A host, with what it carries of what the report is about."""
+
+    host_id: int
+    name: str
+    site: str
+    country: str
+    hidden: bool
+    created_at: datetime
+    condition: str  # at the end: one of CONDITIONS
+    reason: str
+    carried: tuple[Carried, ...]
+    address_problems: tuple[str, ...]
+
+    @property
+    def uptime(self) -> float | None:
+        """The mean of its categories."""
+        known = [each.uptime for each in self.carried if each.uptime is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def outages(self) -> int:
+        """Of all its categories."""
+        return sum(each.outages for each in self.carried)
+
+    def to_do(self) -> list[str]:
+        """What somebody has to look at, in words; nothing of one that is switched off or waits: that was decided."""
+        found = []
+        if self.condition == "switched off" and self.reason:
+            return [f"switched off: {self.reason}"]
+        for each in self.carried:
+            if each.health in (Health.QUARANTINED, Health.SUSPECT):
+                why = each.reason or "no reason was recorded"
+                found.append(f"{each.category}: {MEANING[each.health.value]} ({why})")
+        found.extend(self.address_problems)
+        if self.uptime is not None and self.uptime < ENOUGH_UPTIME and self.outages:
+            times = "once" if self.outages == 1 else f"{self.outages} times"
+            found.append(f"not reached {times}; clients could be sent there {percent(self.uptime)} of the time")
+        return found
+
+
+def mirrors(session: Session, span: Span, *, site_id: int | None = None) -> list[Mirror]:
+    """Every host that carries something, by name; of one site, also its hosts that carry nothing."""
+    start, end = midnight(span.first), midnight(span.last) + timedelta(days=1)
+    of_site = [] if site_id is None else [Host.site_id == site_id]
+    hosts = (
+        select(Host, Site)
+        .join(Site, Site.id == Host.site_id)
+        .where(Host.created_at < end, *of_site)
+        .order_by(Host.name, Host.id)
+    )
+    carried = _carried(session, start, end, of_site)
+    problems = _addresses(session, end, of_site)
+    found = []
+    for host, site in session.execute(hosts):
+        has = tuple(carried.get(host.id, ()))
+        if has or site_id is not None:
+            found.append(_mirror(host, site, has, tuple(problems.get(host.id, ()))))
+    return found
+
+
+def of_product(every: Iterable[Mirror], product: str) -> list[Mirror]:
+    """Those that carry something of a product, with that only."""
+    found = []
+    for mirror in every:
+        has = tuple(each for each in mirror.carried if each.product == product)
+        if has:
+            condition = mirror.condition if mirror.condition in CONDITIONS[:2] else _worst(has)
+            found.append(replace(mirror, carried=has, condition=condition))
+    return found
+
+
+def gone(session: Session, span: Span) -> list[tuple[str, str]]:
+    """Hosts that were deleted in the period, with their sites."""
+    start, end = midnight(span.first), midnight(span.last) + timedelta(days=1)
+    query = (
+        select(Host.name, Site.name)
+        .join(Site, Site.id == Host.site_id)
+        .where(Host.deleted_at >= start, Host.deleted_at < end)
+        .order_by(Host.name, Site.name)
+    )
+    return [(name, site) for name, site in session.execute(query, execution_options=WITH_DELETED)]
+
+
+def _mirror(host: Host, site: Site, has: tuple[Carried, ...], problems: tuple[str, ...]) -> Mirror:
+    condition, reason = _worst(has), ""
+    for thing in (host, site):
+        if thing.state is State.WAITING:
+            condition = "waiting"
+        elif thing.state is not State.ACTIVE:
+            condition, reason = "switched off", thing.state_reason
+    return Mirror(
+        host_id=host.id,
+        name=host.name,
+        site=site.name,
+        country=host.country or "",
+        hidden=host.private or site.private,
+        created_at=host.created_at,
+        condition=condition,
+        reason=reason,
+        carried=has,
+        address_problems=problems,
+    )
+
+
+def _worst(has: Sequence[Carried]) -> str:
+    return min((each.health.value for each in has), key=CONDITIONS.index, default="active")
+
+
+def _carried(
+    session: Session, start: datetime, end: datetime, where: Sequence[ColumnElement[bool]]
+) -> dict[int, list[Carried]]:
+    query = (
+        select(HostCategory, Category.name, Product.name, HostCategoryHealth)
+        .join(Host, Host.id == HostCategory.host_id)
+        .join(Category, Category.id == HostCategory.category_id)
+        .join(Product, Product.id == Category.product_id)
+        .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
+        .where(HostCategory.created_at < end, *where)
+        .order_by(Category.name)
+    )
+    before, during = _history(session, start, end)
+    found: dict[int, list[Carried]] = defaultdict(list)
+    for has, category, product, now in session.execute(query):
+        changes = during.get(has.id, [])
+        first = before.get(has.id) or _first(changes, now)
+        there = max(start, has.created_at)
+        found[has.host_id].append(_told(category, product, first, changes, (there, end)))
+    return found
+
+
+def _first(changes: Sequence[Any], now: HostCategoryHealth | None) -> tuple[Health, str]:
+    """Without a history before the period: as new ones are; without any at all (an import), as it is now."""
+    if changes or now is None:
+        return Health.ACTIVE, ""
+    return now.health, now.reason
+
+
+def _told(
+    category: str, product: str, first: tuple[Health, str], changes: Sequence[Any], period: tuple[datetime, datetime]
+) -> Carried:
+    start, end = period
+    (health, reason), since, outages, away = first, start, 0, 0.0
+    for at, changed, why in [*((max(row.at, start), row.health, row.reason) for row in changes), (end, None, "")]:
+        if health is Health.QUARANTINED:
+            away += (at - since).total_seconds()
+        if changed is None:
+            break
+        outages += changed is Health.QUARANTINED and health is not Health.QUARANTINED
+        health, reason, since = changed, why, at
+    seconds = (end - start).total_seconds()
+    return Carried(category, product, health, reason, outages, 1 - away / seconds if seconds > 0 else None)
+
+
+def _history(
+    session: Session, start: datetime, end: datetime
+) -> tuple[dict[int, tuple[Health, str]], dict[int, list[Any]]]:
+    """The last change of each host-category before the period, and those in it, in order."""
+    table = HealthChange
+    last = select(func.max(table.id)).where(table.at < start).group_by(table.host_category_id)
+    earlier = select(table.host_category_id, table.health, table.reason).where(table.id.in_(last))
+    before = {id_: (health, reason) for id_, health, reason in session.execute(earlier)}
+    during: dict[int, list[Any]] = defaultdict(list)
+    inside = select(table).where(table.at >= start, table.at < end).order_by(table.at, table.id)
+    for row in session.scalars(inside):
+        during[row.host_category_id].append(row)
+    return before, during
+
+
+def _addresses(session: Session, end: datetime, where: Sequence[ColumnElement[bool]]) -> dict[int, list[str]]:
+    """What is wrong with addresses, as the crawler saw it last."""
+    url = HostCategoryUrl
+    soon = url.certificate_ends_at < end + CERTIFICATE_SOON
+    query = (
+        select(HostCategory.host_id, url.url, url.problem, url.certificate_ends_at)
+        .join(HostCategory, HostCategory.id == url.host_category_id)
+        .join(Host, Host.id == HostCategory.host_id)
+        .where((url.problem != "") | soon, *where)
+        .order_by(url.url)
+    )
+    found: dict[int, list[str]] = defaultdict(list)
+    for host_id, address, problem, ends_at in session.execute(query):
+        told = f"is not published: {problem}" if problem else f"has a certificate that ends on {ends_at:%Y-%m-%d}"
+        found[host_id].append(f"{address} {told}")
+    return found
