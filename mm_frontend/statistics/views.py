@@ -125,4 +125,6 @@ def _shown(dimension: AccessDimension, name: str) -> str:
         if name == OTHER:
             return str(gettext("Countries with few requests"))
         return country_names(language.current()).get(name, name)
+    if dimension is AccessDimension.HOST and name == OTHER:
+        return str(gettext("Other mirrors"))
     return name.lower() if dimension in (AccessDimension.TIER, AccessDimension.KIND) else name

@@ -10,10 +10,13 @@ from typing import NamedTuple
 from sqlalchemy import and_, func, select, union_all
 from sqlalchemy.orm import Session
 
+from mm_lib.model.hosts import Host
+from mm_lib.model.sites import Site
 from mm_lib.model.statistics import AccessDimension, AccessStatistic, StatisticLevel
 from mm_lib.statistics.periods import ONE_DAY, next_start, pieces, start_of
 
 MOVERS = 10
+OTHER = "other"  # the name of the row of hosts that are not named
 LEAST_MOVE = 0.00005  # in shares of all requests; less is shown as 0.00 %
 MANY_POINTS = 100  # of a curve; more are shown by longer periods
 
@@ -160,7 +163,17 @@ def _sums(session: Session, dimension: AccessDimension, span: Span) -> tuple[dic
             total = _Sums(int(requests), int(clients))
         else:
             found[name] = _Sums(int(requests), int(clients))
-    return found, total
+    return _without_private(session, found) if dimension is AccessDimension.HOST else found, total
+
+
+def _without_private(session: Session, found: Mapping[str, _Sums]) -> dict[str, _Sums]:
+    """Private mirrors, and those that are gone and may have been private, in one row: the pages are for everybody."""
+    public = set(session.scalars(select(Host.name).join(Host.site).where(~Host.private, ~Site.private)))
+    shown = {name: sums for name, sums in found.items() if name in public}
+    others = [sums for name, sums in found.items() if name not in public]
+    if others:
+        shown[OTHER] = _Sums(sum(each.requests for each in others), sum(each.clients for each in others))
+    return shown
 
 
 def _runs(span: Span) -> list[tuple[StatisticLevel, date, date]]:

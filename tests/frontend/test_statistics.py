@@ -23,6 +23,7 @@ from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
 from mm_lib.statistics.ingest import Ingest
 from mm_lib.statistics.reading import Log
+from tests import factories
 from tests.frontend.serving import served
 from tests.frontend.test_accessibility import AXE, CHECK, RULES, SCREENS
 from tests.frontend.test_server import fits
@@ -51,6 +52,9 @@ def engine(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield io.BytesIO(json_lines(REQUESTS))
 
     Ingest(working, StatisticsSettings(minimum_requests=MINIMUM)).read(Log("log", opened))
+    with working() as session:
+        for number in range(6):  # mirror6 has gone
+            factories.host(session, f"mirror{number}.example.org", private=number == 5)
     yield engine
     engine.dispose()
 
@@ -72,7 +76,8 @@ def expected(dimension: str, first: str, last: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for (day, counted, name), numbers in slow_count(REQUESTS, MINIMUM, full=True).items():
         if counted == dimension and first <= day <= last:
-            found[name] += numbers["requests"]
+            unnamed = name in ("mirror5.example.org", "mirror6.example.org")
+            found["other" if unnamed else name] += numbers["requests"]
     return found
 
 
@@ -95,6 +100,16 @@ def test_figures_of_a_period_are_those_of_a_slow_count(
     assert (found["dimension"], found["first_day"], found["last_day"]) == (dimension, first, last)
     assert {row["name"]: row["requests"] for row in found["rows"]} == expected(dimension, first, last)
     assert found["requests"] == expected("all", first, last)[""]
+
+
+def test_no_form_names_a_private_mirror_or_one_that_has_gone(client: FlaskClient) -> None:
+    """Who has gone may have been private."""
+    page = "/statistics/2026-02-28/hosts?period=month&rows=all"
+    for form in ("", "&format=json", "&format=csv"):
+        text = client.get(f"{page}{form}").text
+        assert "mirror4.example.org" in text
+        assert "mirror5" not in text
+        assert "mirror6" not in text
 
 
 def test_shares_are_of_all_requests(client: FlaskClient) -> None:
