@@ -25,7 +25,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-PORTION = 8 << 20  # bytes that are parsed at once
+PORTION = 4 << 20  # bytes that are parsed at once; some 25 times that are in memory then
 LONGEST_HEAD = 1 << 16
 
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError)
