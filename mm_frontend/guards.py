@@ -53,6 +53,7 @@ PARTS: dict[str, Who] = {
     "checkin": EVERYBODY,  # each call brings its own proof
     "files": EVERYBODY,
     "health": EVERYBODY,
+    "maps": EVERYBODY,
     "metrics": EVERYBODY,  # to clients of frontend.metrics_networks; to others there is no such page
     "propagation": EVERYBODY,
     "public": EVERYBODY,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -31,7 +31,7 @@ class Measured(NamedTuple):
     """A repository that is measured."""
 
     id: int
-    prefix: str
+    prefix: str | None
     arch: str
     product: str
     version: str
@@ -99,7 +99,7 @@ class Behind(NamedTuple):
 _PUBLIC = (Category.public, ~Category.admin_only, Product.public)
 
 
-def _repositories() -> Select[Any]:
+def _repositories() -> Select[int, str | None, str, str, str]:
     return (
         select(Repository.id, Repository.prefix, Arch.name, Product.name, Version.name)
         .join(Arch, Arch.id == Repository.arch_id)

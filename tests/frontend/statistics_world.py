@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,15 @@ from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.model.content import Category, Repository
 from mm_lib.model.hosts import HostCategory
 from mm_lib.model.state import Health, RepositoryMirrorState
-from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
+from mm_lib.model.statistics import (
+    AccessDimension,
+    AccessStatistic,
+    PropagationStatistic,
+    PropagationVersion,
+    StatisticLevel,
+)
 from mm_lib.settings import DatabaseSettings
+from mm_lib.statistics.periods import start_of
 from tests import factories
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -50,6 +58,41 @@ def build(session: Session) -> None:
         _measured(session, updates, secret)
         old = factories.file_detail(session, everything, 1_800_000_000)
         _behind(session, carried, updates, old.id)
+        session.add_all(AccessStatistic(**key, requests=number, clients=1) for key, number in _rolled_up())
+
+
+# Requests of a day by country and by the mirror that was offered first; every day has a few more than the one before.
+COUNTRIES = {
+    "US": 50_000,
+    "DE": 20_000,
+    "BR": 9000,
+    "IN": 4000,
+    "SG": 300,
+    "JP": 90,
+    "CN": 3000,
+    "other": 60,
+    "N/": 500,
+}
+OFFERED = {"nyc.example.org": 41_000, "fra.example.org": 22_000, "ber.example.org": 9000, PRIVATE: 700, "gone": 5}
+
+
+def asked(of: dict[str, int], days_ago: int) -> Counter[str]:
+    """What was asked for on one day."""
+    return Counter({name: number + 60 - days_ago for name, number in of.items()})
+
+
+def _rolled_up() -> Iterator[tuple[dict[str, object], int]]:
+    sums: Counter[tuple[StatisticLevel, object, AccessDimension, str]] = Counter()
+    for days_ago in range(1, 60):
+        day = (NOW - days_ago * DAY).date()
+        by = {AccessDimension.COUNTRY: asked(COUNTRIES, days_ago), AccessDimension.HOST: asked(OFFERED, days_ago)}
+        by[AccessDimension.ALL] = Counter({"": by[AccessDimension.COUNTRY].total()})
+        for dimension, counts in by.items():
+            for level in StatisticLevel:
+                for name, number in counts.items():
+                    sums[level, start_of(level, day), dimension, name] += number
+    for (level, start, dimension, name), number in sums.items():
+        yield {"level": level, "start": start, "dimension": dimension, "name": name}, number
 
 
 def _hosts(session: Session, linux: Category) -> dict[str, HostCategory]:

@@ -41,6 +41,7 @@ everybody   /mirror/<int:host_id> /crawler/<int:host_id>.log /countries /country
 everybody   /robots.txt /.well-known/security.txt /security.txt /rsyncFilter /rsyncFilter/ /brand.css /brand/logo
 everybody   /mirrors.json /status.json /urls.txt /servers.txt /schemas/<name>.json
 everybody   /statistics /statistics/<day> /statistics/<day>/<dimension>
+everybody   /maps /maps/interactive /map/mirrors_location.txt
 everybody   /propagation/ /propagation/<int:repository_id> /propgation
 everybody   /feed.atom /site/<int:site_id>/feed.atom
 everybody   /login /login/code /login/forgotten /login/mail-sent /login/new-password/<token>
