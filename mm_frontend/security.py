@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from flask import Flask, Response, g, request
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask_talisman import Talisman
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.routing import IntegerConverter, ValidationError
 
+from mm_lib.services.access import LARGEST_ID
 from mm_lib.settings import FrontendSettings
 
 MAX_BODY = 1 << 20  # bytes; the largest form has a few kilobytes
@@ -32,6 +35,29 @@ PERMISSIONS_POLICY = dict.fromkeys(
 csrf = CSRFProtect()
 
 
+class Cookies(SecureCookieSessionInterface):
+    """Flask's, but answers that are the same for everybody do not say that they depend on the cookie.
+
+    Whoever signs people in looks at the cookie at every request, and a cache would keep one copy for each reader.
+    """
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Set the cookie if it changed."""
+        if session.modified or not (g.get("for_everybody", False) or request.endpoint == "static"):
+            super().save_session(app, session, response)
+
+
+class Number(IntegerConverter):
+    """A number in an address. One that no row can have leads nowhere: databases refuse to look for it."""
+
+    def to_python(self, value: str) -> int:
+        """The number."""
+        number = int(super().to_python(value))
+        if number > LARGEST_ID:
+            raise ValidationError
+        return number
+
+
 def harden(app: Flask, settings: FrontendSettings) -> None:
     """Set headers, cookies and limits for every page, and ask for a CSRF token with every change."""
     app.config.update(
@@ -45,6 +71,8 @@ def harden(app: Flask, settings: FrontendSettings) -> None:
         SESSION_COOKIE_PATH="/",
         WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its cookie: a form may stay open over lunch
     )
+    app.session_interface = Cookies()
+    app.url_map.converters["int"] = Number
     csrf.init_app(app)
     app.after_request(_allow_scripts)  # the last one is called first: after what Talisman does
     Talisman(

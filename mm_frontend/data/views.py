@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
-from flask import Blueprint, Response, current_app, request, url_for
+from flask import Blueprint, Response, current_app, g, request, url_for
 from flask.blueprints import BlueprintSetupState
 
 from mm_frontend.data import documents, feeds
@@ -33,6 +33,11 @@ def _prepare(state: BlueprintSetupState) -> None:
     """Each application keeps a snapshot of its own."""
     state.app.extensions[_KEPT] = Kept[Snapshot](state.options.get("seconds", 0))
     state.app.extensions[_PAGES] = Pages()
+
+
+@blueprint.before_request
+def _begin() -> None:
+    g.for_everybody = True  # mm_frontend.security: whoever asks
 
 
 @blueprint.after_request

@@ -258,6 +258,7 @@ def test_answers_may_be_kept_and_asked_for_again(client: FlaskClient) -> None:
         first = client.get(path)
         assert first.headers["Cache-Control"] == "public, max-age=60"
         assert first.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Cookie" not in first.headers.get("Vary", "")
         again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
         assert (again.status_code, again.data) == (304, b"")
 
