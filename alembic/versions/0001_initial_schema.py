@@ -257,6 +257,7 @@ def upgrade() -> None:
         sa.Column("private", sa.Boolean(), nullable=False),
         sa.Column("all_sites_can_pull", sa.Boolean(), nullable=False),
         sa.Column("downstream_comments", sa.String(), nullable=False),
+        sa.Column("weekly_report", sa.Boolean(), nullable=False),
         sa.Column("created_by", sa.String(), nullable=False),
         sa.Column(
             "state",

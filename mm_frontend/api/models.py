@@ -96,6 +96,7 @@ class SiteOut(Stated):
     private: bool
     all_sites_can_pull: bool
     downstream_comments: str
+    weekly_report: bool
     created_by: str
     created_at: datetime
 
@@ -108,6 +109,7 @@ class SiteNew(Input):
     private: bool = False
     all_sites_can_pull: bool = False
     downstream_comments: LongText = ""
+    weekly_report: bool = False
 
 
 class SiteChange(Input):
@@ -118,6 +120,7 @@ class SiteChange(Input):
     private: bool = False
     all_sites_can_pull: bool = False
     downstream_comments: LongText = ""
+    weekly_report: bool = False
 
 
 class MemberOut(Output):

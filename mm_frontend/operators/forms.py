@@ -90,6 +90,10 @@ class SiteForm(FlaskForm):  # type: ignore[misc]
     downstream_comments = TextAreaField(
         _("For downstream mirrors"), [Length(max=2000)], description=_("What those who copy from you should know.")
     )
+    weekly_report = BooleanField(
+        _("Weekly report"),
+        description=_("Owners and administrators of the site get a mail each week: what it served, and what to fix."),
+    )
 
 
 class HostForm(FlaskForm):  # type: ignore[misc]

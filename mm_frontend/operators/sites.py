@@ -120,6 +120,7 @@ def _fields(form: SiteForm) -> sites.SiteFields:
         "private": form.private.data,
         "all_sites_can_pull": form.all_sites_can_pull.data,
         "downstream_comments": form.downstream_comments.data or "",
+        "weekly_report": form.weekly_report.data,
     }
 
 

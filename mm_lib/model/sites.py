@@ -49,6 +49,7 @@ class Site(StateMixin, TimesMixin, DeletedMixin, Base):
     private: Mapped[bool] = mapped_column(default=False, doc="none of its hosts is shown or served to the public")
     all_sites_can_pull: Mapped[bool] = mapped_column(default=False)
     downstream_comments: Mapped[str] = mapped_column(default="")
+    weekly_report: Mapped[bool] = mapped_column(default=False, doc="those who speak for it get one by mail")
     created_by: Mapped[str] = mapped_column(default="")
 
     hosts: Mapped[list[Host]] = relationship(back_populates="site", passive_deletes=True, cascade="all, delete-orphan")

@@ -57,6 +57,7 @@ def read_sites(session: Session, now: datetime) -> Sites:
                 "private": site.private,
                 "all_sites_can_pull": site.all_sites_can_pull,
                 "downstream_comments": site.downstream_comments,
+                "weekly_report": site.weekly_report,
                 "disabled": _disabled(site),
                 "upstreams": upstreams.get(site.id, []),
                 "members": members.get(site.id),

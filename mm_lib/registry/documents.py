@@ -227,6 +227,8 @@ class SiteFile(_Part):
     """None of its hosts is shown or served to the public."""
     all_sites_can_pull: bool = False
     downstream_comments: Text = ""
+    weekly_report: bool = False
+    """Those who speak for it get a report by mail each week."""
     disabled: Disabled | None = None
     upstreams: list[SiteName] = Field([], max_length=MAX_NUMBER)
     """Sites that it mirrors from."""

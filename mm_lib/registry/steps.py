@@ -16,7 +16,7 @@ from mm_lib.registry.documents import HostEntry, SiteFile
 from mm_lib.registry.yaml_text import Path
 
 Values = Mapping[str, Any]
-SITE_FIELDS = ("org_url", "private", "all_sites_can_pull", "downstream_comments")
+SITE_FIELDS = ("org_url", "private", "all_sites_can_pull", "downstream_comments", "weekly_report")
 HOST_FIELDS = (
     "country",
     "bandwidth_mbps",

@@ -51,10 +51,15 @@ def render(document: Document) -> bytes:
 def _heading(paper: FPDF, title: str, level: int) -> None:
     paper.ln(2)
     paper.set_font(FONT, style="B", size=SIZES[level])
-    if paper.will_page_break(3 * LINE):  # a heading never stands alone at the foot
-        paper.add_page()
+    _keep_together(paper, 4 * LINE)
     paper.start_section(one_line(title), level=level - 1)
     _lines(paper, title, SIZES[level] / 2)
+
+
+def _keep_together(paper: FPDF, height: float) -> None:
+    """A heading or caption never stands alone at the foot of a page."""
+    if paper.will_page_break(height):
+        paper.add_page()
 
 
 def _put(paper: FPDF, block: Block) -> None:
@@ -77,6 +82,7 @@ def _lines(paper: FPDF, text: str, height: float) -> None:
 
 def _table(paper: FPDF, block: Table) -> None:
     paper.set_font(FONT, style="B", size=BODY)
+    _keep_together(paper, 4 * LINE)
     _lines(paper, block.caption, LINE)
     paper.set_font(FONT, size=SMALL)
     aligns = tuple("RIGHT" if place in block.numbers else "LEFT" for place in range(len(block.columns)))
@@ -84,7 +90,12 @@ def _table(paper: FPDF, block: Table) -> None:
     heads = FontFace(emphasis="BOLD")
     layout = TableBordersLayout.HORIZONTAL_LINES
     with paper.table(
-        text_align=aligns, col_widths=widths, headings_style=heads, borders_layout=layout, line_height=LINE - 1
+        text_align=aligns,
+        col_widths=widths,
+        headings_style=heads,
+        borders_layout=layout,
+        line_height=LINE - 1,
+        padding=(0, 1),
     ) as table:
         for row in (block.columns, *block.rows):
             cells = table.row()
@@ -99,5 +110,7 @@ def _widths(block: Table) -> tuple[int, ...]:
 
 
 def _chart(paper: FPDF, block: Chart) -> None:
+    width, height = charts.INCHES
+    _keep_together(paper, LINE + paper.epw * height / width)
     _lines(paper, block.caption, LINE)
     paper.image(charts.png(block), w=paper.epw, alt_text=one_line(block.alternative))

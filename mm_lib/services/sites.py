@@ -40,6 +40,7 @@ class SiteFields(TypedDict, total=False):
     private: bool
     all_sites_can_pull: bool
     downstream_comments: str
+    weekly_report: bool
 
 
 def set_fields(session: Session, site: Site, **fields: Unpack[SiteFields]) -> None:
@@ -52,6 +53,7 @@ def set_fields(session: Session, site: Site, **fields: Unpack[SiteFields]) -> No
         site.downstream_comments = clean_text("downstream_comments", fields["downstream_comments"])
     site.private = fields.get("private", site.private)
     site.all_sites_can_pull = fields.get("all_sites_can_pull", site.all_sites_can_pull)
+    site.weekly_report = fields.get("weekly_report", site.weekly_report)
 
 
 def _free_name(session: Session, site: Site, text: str) -> str:

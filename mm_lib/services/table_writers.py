@@ -360,7 +360,7 @@ _CATEGORY = (
     "name product_id topdir public admin_only canonical_host source max_stale_days max_propagation_days "
     "max_vanished_share"
 )
-_SITE = "name org_url private all_sites_can_pull downstream_comments"
+_SITE = "name org_url private all_sites_can_pull downstream_comments weekly_report"
 _HOST = (
     "name country bandwidth_mbps max_connections private crawl_private asn_clients latitude longitude has_ipv4 "
     "has_ipv6 comment robot_email"

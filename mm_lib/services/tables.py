@@ -309,8 +309,8 @@ _MIRRORS = (
         "Sites",
         "site",
         Group.MIRRORS,
-        "id name org_url private all_sites_can_pull downstream_comments state state_reason state_since state_by "
-        "created_by created_at updated_at deleted_at deleted_by",
+        "id name org_url private all_sites_can_pull downstream_comments weekly_report state state_reason state_since "
+        "state_by created_by created_at updated_at deleted_at deleted_by",
         "name org_url private state created_by created_at",
         "name",
         search="name org_url",
