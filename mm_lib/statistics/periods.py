@@ -34,14 +34,21 @@ def previous_start(level: StatisticLevel, start: date) -> date:
 
 
 def pieces(first: date, last: date) -> list[tuple[StatisticLevel, date]]:
-    """Whole years, months and days that make up a range, as few as possible."""
+    """Whole years, months, weeks and days that make up a range, as few as possible."""
     found = []
     day = first
     while day <= last:
-        for level in (StatisticLevel.YEAR, StatisticLevel.MONTH, StatisticLevel.DAY):
-            after = next_start(level, day)
-            if start_of(level, day) == day and after - ONE_DAY <= last:
-                found.append((level, day))
-                day = after
-                break
+        level = next(level for level in _LONGEST_FIRST if _fits(level, day, last))
+        found.append((level, day))
+        day = next_start(level, day)
     return found
+
+
+_LONGEST_FIRST = (StatisticLevel.YEAR, StatisticLevel.MONTH, StatisticLevel.WEEK, StatisticLevel.DAY)
+
+
+def _fits(level: StatisticLevel, day: date, last: date) -> bool:
+    """Whether a period begins on this day and ends in time. A week must not hide the beginning of a month."""
+    end = next_start(level, day) - ONE_DAY
+    hides = level is StatisticLevel.WEEK and end.month != day.month
+    return start_of(level, day) == day and end <= last and not hides

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +22,7 @@ from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.model.statistics import AccessDay, AccessLogRead, AccessStatistic, AccessTally, StatisticLevel
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
 from mm_lib.statistics import reading
-from mm_lib.statistics.periods import pieces
+from mm_lib.statistics.periods import next_start, pieces
 from mm_lib.statistics.record import expire, publish
 from mm_redirector import access_log
 from mm_redirector.access_log import Entry
@@ -328,3 +329,15 @@ def test_a_range_is_made_of_few_periods_that_cover_each_day_once() -> None:
         ("day", "2026-02-01"),
         ("day", "2026-02-02"),
     ]
+
+
+def test_any_range_is_covered_once_and_no_further() -> None:
+    draw = random.Random(5)
+    for _ in range(200):
+        first = date(2023, 1, 1) + timedelta(days=draw.randrange(900))
+        last = first + timedelta(days=draw.randrange(900))
+        day = first
+        for level, start in pieces(first, last):
+            assert start == day
+            day = next_start(level, start)
+        assert day == last + timedelta(days=1)
