@@ -8,10 +8,10 @@ from flask_talisman import Talisman
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.routing import IntegerConverter, ValidationError
 
-from mm_lib.services.access import LARGEST_ID
 from mm_lib.settings import FrontendSettings
 
 MAX_BODY = 1 << 20  # bytes; the largest form has a few kilobytes
+LARGEST_NUMBER = 2**63 - 1
 STATIC_SECONDS = 365 * 24 * 3600  # addresses of static files change with their content
 
 # Nothing but our own style sheet and pictures: no script at all, so nothing that gets into a page can run.
@@ -48,12 +48,12 @@ class Cookies(SecureCookieSessionInterface):
 
 
 class Number(IntegerConverter):
-    """A number in an address. One that no row can have leads nowhere: databases refuse to look for it."""
+    """A number in an address. One that no database can be asked for leads nowhere."""
 
     def to_python(self, value: str) -> int:
         """The number."""
-        number = int(super().to_python(value))
-        if number > LARGEST_ID:
+        # Python refuses to read thousands of digits, with an error that is none of routing.
+        if len(value) > len(str(LARGEST_NUMBER)) or (number := int(super().to_python(value))) > LARGEST_NUMBER:
             raise ValidationError
         return number
 

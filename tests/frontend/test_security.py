@@ -31,6 +31,14 @@ def test_every_page_carries_the_strict_headers(client: FlaskClient, path: str) -
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
+@pytest.mark.parametrize(
+    "path", ["/site/{}/feed.atom", "/propagation/{}", "/mirror/{}", "/api/v1/repositories/{}/mirrors"]
+)
+@pytest.mark.parametrize("number", [f"{2**31}", f"{2**63 - 1}", f"{2**63}", "9" * 5000])
+def test_numbers_that_no_row_can_have_lead_nowhere(client: FlaskClient, path: str, number: str) -> None:
+    assert client.get(path.format(number)).status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/", "/mirrors", "/login", "/account"])
 def test_pages_have_no_inline_style_or_script(client: FlaskClient, path: str) -> None:
     page = client.get(path, follow_redirects=True).text
