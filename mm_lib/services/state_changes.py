@@ -37,6 +37,7 @@ _STATE = {
     State.OWNER_DISABLED: "was switched off by its owner",
     State.ADMIN_DISABLED: "was switched off by an administrator",
     State.AUTO_DISABLED: "was switched off, for it could not be reached for long",
+    State.WAITING: "waits for an administrator",
 }
 _MIRROR = (Host.id, Host.name, Site.name)
 _CRAWLER = {Kind.DISABLED.value: State.AUTO_DISABLED, Kind.REENABLED.value: State.ACTIVE}
