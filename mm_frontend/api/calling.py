@@ -63,15 +63,16 @@ def me() -> str:
 
 def identify() -> None:
     """Find out who asks, and sign what they change. Raises Problem for a token that opens nothing."""
-    g.api_caller = _bearer() if "Authorization" in request.headers else _person()
+    kind, _, text = request.headers.get("Authorization", "").strip().partition(" ")
+    # Others, such as Basic, are for a proxy before us, which leaves them in: they say nothing here.
+    g.api_caller = _bearer(text.strip()) if kind.lower() == "bearer" else _person()
     found = caller()
     if found is not None:
         audit.sign(session(), audit.Actor(found.label, found.user_id, request.remote_addr or ""))
 
 
-def _bearer() -> Caller:
-    kind, _, text = request.headers["Authorization"].partition(" ")
-    bearer = tokens.find(session(), text.strip(), now()) if kind.lower() == "bearer" else None
+def _bearer(text: str) -> Caller:
+    bearer = tokens.find(session(), text, now())
     if bearer is None:
         raise Problem("unauthenticated", "This token opens nothing: it is not known, has ended or was revoked.")
     with transaction(session()):

@@ -155,6 +155,11 @@ def test_a_body_that_would_do_harm_is_refused(app: Flask, body: bytes, encoding:
     assert sent(app, body, **{"Content-Encoding": encoding}).status_code == status
 
 
+def test_what_a_proxy_before_us_asks_for_is_not_taken_for_a_token(app: Flask) -> None:  # noqa: F811
+    """Basic authentication in a URL of report_mirror: the proxy looks at it, and hands it on."""
+    assert sent(app, by_password(), Authorization="Basic bWlycm9yOnNlY3JldA==").status_code == 200
+
+
 def test_guessing_ends_on_both_interfaces_together(app: Flask) -> None:  # noqa: F811
     """19 tries here and one there are 20; a token works on."""
     guards.limiter.enabled = True
