@@ -116,7 +116,9 @@ def _answer(kind: str, make: Callable[[Snapshot], str]) -> Response:
     kept: Kept[Snapshot] = current_app.extensions[_KEPT]
     pages: Pages = current_app.extensions[_PAGES]
     snapshot = kept.get(lambda: public_data.read(session(), datetime.now(UTC)))
-    return Response(pages.get(snapshot, request.full_path, lambda: make(snapshot)), content_type=kind)
+    # Not the whole address: arguments that say nothing must not make us write everything once more.
+    question = request.path, _named("category"), _named("protocol"), request.args.get("country", "")
+    return Response(pages.get(snapshot, question, lambda: make(snapshot)), content_type=kind)
 
 
 def _asked(snapshot: Snapshot) -> Snapshot:

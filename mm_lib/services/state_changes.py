@@ -58,8 +58,10 @@ class Change:
 
 
 def public_site(session: Session, site_id: int) -> str:
-    """The name of a site that everybody may know. Raises NotFound."""
-    name = session.scalar(select(Site.name).where(Site.id == site_id, ~Site.private, Site.state == State.ACTIVE))
+    """The name of a site that everybody may know: one that has something to show. Raises NotFound."""
+    shown = select(Host.id).where(Host.site_id == Site.id, ~Host.private).exists()
+    query = select(Site.name).where(Site.id == site_id, ~Site.private, Site.state == State.ACTIVE, shown)
+    name = session.scalar(query)
     if name is None:
         raise NotFound("There is no public site with this number.")
     return name

@@ -20,6 +20,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from mm_frontend.app import create_app
+from mm_frontend.data import documents
 from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.model.base import State
 from mm_lib.model.content import Category, Directory, Repository, Version
@@ -422,6 +423,22 @@ def test_only_public_sites_have_a_feed(client: FlaskClient, engine: Engine) -> N
         private = carried(session, "hr.example.org").host.site_id
     assert client.get(f"/site/{private}/feed.atom").status_code == 404
     assert client.get("/site/999999/feed.atom").status_code == 404
+
+
+def test_a_site_that_has_private_mirrors_alone_is_not_named(client: FlaskClient, engine: Engine) -> None:
+    with make_sessions(engine)() as session:
+        host = factories.host(session, "inside.example.com", private=True)
+        session.commit()
+        site = host.site_id
+    assert client.get(f"/site/{site}/feed.atom").status_code == 404
+
+
+def test_arguments_that_say_nothing_make_no_new_document(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, made = create_app(world.settings(cache_seconds=60), engine).test_client(), []
+    monkeypatch.setattr(documents, "urls", lambda _snapshot: made.append(1) or [])
+    for question in ("?", "?x=1", "?x=2&protocol=", "?category="):
+        assert client.get(f"/urls.txt{question}").status_code == 200
+    assert len(made) == 1
 
 
 def test_a_feed_without_changes_is_a_feed(client: FlaskClient, engine: Engine) -> None:
