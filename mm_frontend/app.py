@@ -15,7 +15,7 @@ from mm_frontend.guards import count_tries
 from mm_frontend.operators import views as operators
 from mm_frontend.public import branding, files, health
 from mm_frontend.public import views as public
-from mm_frontend.statistics import maps, propagation
+from mm_frontend.statistics import maps, mirror_health, propagation
 from mm_frontend.statistics import views as statistics
 from mm_lib.database import make_engine
 from mm_lib.settings import Settings, require_secret
@@ -39,7 +39,7 @@ def create_app(configured: Settings, engine: Engine | None = None) -> Flask:
 
     app.register_blueprint(public.blueprint, seconds=configured.frontend.cache_seconds)
     app.register_blueprint(data.blueprint, seconds=configured.frontend.cache_seconds)
-    for part in (files, branding, health, operators, admin, checkin, statistics, propagation, maps):
+    for part in (files, branding, health, operators, admin, checkin, statistics, propagation, maps, mirror_health):
         app.register_blueprint(part.blueprint)
     api.register(app)
     return app

@@ -55,6 +55,7 @@ PARTS: dict[str, Who] = {
     "health": EVERYBODY,
     "maps": EVERYBODY,
     "metrics": EVERYBODY,  # to clients of frontend.metrics_networks; to others there is no such page
+    "mirror_health": EVERYBODY,
     "propagation": EVERYBODY,
     "public": EVERYBODY,
     "statistics": EVERYBODY,

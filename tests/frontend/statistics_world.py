@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.model.content import Category, Repository
-from mm_lib.model.hosts import HostCategory
-from mm_lib.model.state import Health, RepositoryMirrorState
+from mm_lib.model.hosts import AsnKind, HostAsn, HostCategory
+from mm_lib.model.state import Health, HealthChange, HostCategoryHealth, RepositoryMirrorState
 from mm_lib.model.statistics import (
     AccessDimension,
     AccessStatistic,
@@ -58,6 +58,7 @@ def build(session: Session) -> None:
         _measured(session, updates, secret)
         old = factories.file_detail(session, everything, 1_800_000_000)
         _behind(session, carried, updates, old.id)
+        _outages(session, carried)
         session.add_all(AccessStatistic(**key, requests=number, clients=1) for key, number in _rolled_up())
 
 
@@ -157,6 +158,28 @@ def _behind(session: Session, carried: dict[str, HostCategory], updates: Reposit
                 checked_at=NOW - HOUR,
             )
         )
+
+
+# Days ago, and how the mirror was from then on; what is not here was never anything but active.
+HISTORY = {
+    "ber.example.org": ((100, "quarantined"), (85, "active"), (20, "suspect"), (15, "quarantined"), (12, "probation")),
+    "par.example.org": ((200, "suspect"), (10, "active")),
+    "tyo.example.org": ((40, "quarantined"), (25, "active"), (24, "quarantined"), (23, "active")),
+    QUARANTINED: ((50, "quarantined"),),
+}
+YOUNG = "sao.example.org", 10  # carries its category for so many days
+
+
+def _outages(session: Session, carried: dict[str, HostCategory]) -> None:
+    for name, row in carried.items():
+        row.created_at = NOW - (YOUNG[1] if name == YOUNG[0] else 400) * DAY
+        for days, health in HISTORY.get(name, ()):
+            changed = HealthChange(host_category_id=row.id, at=NOW - days * DAY, health=Health(health), reason="test")
+            session.add(changed)
+            now = session.get_one(HostCategoryHealth, row.id)
+            now.health, now.since = changed.health, changed.at
+    systems = (("ber.example.org", 64500), ("fra.example.org", 64500), ("fra.example.org", 64501))
+    session.add_all(HostAsn(host_id=carried[name].host_id, asn=asn, kind=AsnKind.OWN) for name, asn in systems)
 
 
 @contextmanager

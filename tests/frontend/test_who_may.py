@@ -42,6 +42,7 @@ everybody   /robots.txt /.well-known/security.txt /security.txt /rsyncFilter /rs
 everybody   /mirrors.json /status.json /urls.txt /servers.txt /schemas/<name>.json
 everybody   /statistics /statistics/<day> /statistics/<day>/<dimension>
 everybody   /maps /maps/interactive /map/mirrors_location.txt
+everybody   /statistics/health /statistics/load
 everybody   /propagation/ /propagation/<int:repository_id> /propgation
 everybody   /feed.atom /site/<int:site_id>/feed.atom
 everybody   /login /login/code /login/forgotten /login/mail-sent /login/new-password/<token>

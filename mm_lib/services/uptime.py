@@ -1,0 +1,137 @@
+"""How much of the time public mirrors were served, from the history of their health.
+
+Counted is, for each public category of a host, the time within the period since it carries the category; uptime is the
+share of that in which it was not in quarantine. Of several categories the times are added. Before its first change a
+category was active, as new ones are; without any change (an import) it always was as it is now.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mm_lib.model.hosts import Host, HostCategory
+from mm_lib.model.sites import Site
+from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
+from mm_lib.services.world import of_public
+
+DAYS = (30, 90)
+WORST = (Health.ACTIVE, Health.PROBATION, Health.SUSPECT, Health.QUARANTINED)  # the last one is the worst
+
+
+class Change(NamedTuple):
+    """From when on a category was how."""
+
+    at: datetime
+    health: Health
+
+
+@dataclass(frozen=True)
+class Uptime:
+    """A public mirror; shares are None while nothing is known."""
+
+    id: int
+    name: str
+    site: str
+    country: str | None
+    health: Health  # of its worst category, now
+    since: datetime | None  # when that began; None: never changed
+    shares: tuple[float | None, ...]  # in the order of DAYS
+    outages: int  # quarantines that began in the longest period
+
+
+class _Carried(NamedTuple):
+    host_category_id: int
+    since: datetime
+    health: Health
+    changed_at: datetime | None
+
+
+def uptimes(session: Session, now: datetime) -> list[Uptime]:
+    """All public mirrors, by name; in three queries."""
+    start = now - timedelta(days=max(DAYS))
+    before, during = _history(session, start)
+    hosts: dict[int, tuple[str, str, str | None]] = {}
+    carried: dict[int, list[_Carried]] = defaultdict(list)
+    for row in session.execute(_rows()).all():
+        hosts[row.id] = (row.name, row.site, row.country)
+        health = row.health or Health.ACTIVE
+        carried[row.id].append(_Carried(row.host_category_id, row.created_at, health, row.since))
+    found = []
+    for id_, (name, site, country) in hosts.items():
+        histories = []
+        for one in carried[id_]:
+            changes = during.get(one.host_category_id, [])
+            first = before.get(one.host_category_id) or (Health.ACTIVE if changes else one.health)
+            histories.append((one.since, first, changes))
+        worst = max(carried[id_], key=lambda one: WORST.index(one.health))
+        shares = tuple(_share(histories, now - timedelta(days=days), now) for days in DAYS)
+        outages = sum(_outages(first, changes) for _, first, changes in histories)
+        found.append(Uptime(id_, name, site, country, worst.health, worst.changed_at, shares, outages))
+    return sorted(found, key=lambda one: (one.name, one.id))
+
+
+def _rows() -> Any:
+    health = HostCategoryHealth
+    return (
+        of_public(
+            Host.id,
+            Host.name,
+            Site.name.label("site"),
+            Host.country,
+            HostCategory.id.label("host_category_id"),
+            HostCategory.created_at,
+            health.health,
+            health.since,
+        )
+        .outerjoin(health, health.host_category_id == HostCategory.id)
+        .distinct()
+    )
+
+
+def _history(session: Session, start: datetime) -> tuple[dict[int, Health], dict[int, list[Change]]]:
+    """How each category was when the period began, and what changed in it, in order."""
+    table = HealthChange
+    last = select(func.max(table.id)).where(table.at < start).group_by(table.host_category_id)
+    earlier = select(table.host_category_id, table.health).where(table.id.in_(last))
+    before = dict(iter(session.execute(earlier)))
+    during: dict[int, list[Change]] = defaultdict(list)
+    inside = select(table.host_category_id, table.at, table.health).where(table.at >= start)
+    for id_, at, health in session.execute(inside.order_by(table.at, table.id)):
+        during[id_].append(Change(at, health))
+    return before, during
+
+
+def _share(
+    histories: Iterable[tuple[datetime, Health, Sequence[Change]]], start: datetime, end: datetime
+) -> float | None:
+    known = away = 0.0
+    for since, first, changes in histories:
+        begin = max(start, since)
+        if begin < end:
+            known += (end - begin).total_seconds()
+            away += _quarantined(first, changes, begin, end)
+    return 1 - away / known if known else None
+
+
+def _quarantined(first: Health, changes: Sequence[Change], begin: datetime, end: datetime) -> float:
+    """Seconds in quarantine between two moments."""
+    seconds, health, at = 0.0, first, begin
+    for change in (*changes, Change(end, Health.ACTIVE)):
+        until = min(max(change.at, begin), end)
+        if health is Health.QUARANTINED:
+            seconds += (until - at).total_seconds()
+        health, at = change.health, until
+    return seconds
+
+
+def _outages(first: Health, changes: Sequence[Change]) -> int:
+    states = [first, *(change.health for change in changes)]
+    return sum(now is Health.QUARANTINED and then is not Health.QUARANTINED for then, now in pairwise(states))
