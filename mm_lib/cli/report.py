@@ -29,9 +29,10 @@ class _Reports(Group):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            if str(error.name).partition(".")[0] not in ("jinja2", "matplotlib", "fpdf"):
+            library = str(error.name).partition(".")[0]
+            if library not in ("jinja2", "matplotlib", "fpdf"):
                 raise
-            message = f"Reports need {error.name}, which is not installed: pip install 'mirrormanager[reports]'"
+            message = f"Reports need {library}, which is not installed: pip install 'mirrormanager[reports]'"
             raise Failure(message, 1) from error
 
 
@@ -110,6 +111,38 @@ def _about_products(program: Program, level: StatisticLevel, products: Sequence[
     _hand_over(program, found, form, options)
 
 
+@report.command()
+@click.argument("name", metavar="[SITE]", required=False)
+@click.option("--members", is_flag=True, help="Mail it to the site's owners and administrators.")
+@click.option("--subscribed", is_flag=True, help="Mail every site that wants reports its own, to its members.")
+@_options
+@click.pass_obj
+@example("mm-admin report site --subscribed")
+def site(program: Program, name: str | None, members: bool, subscribed: bool, **options: Any) -> None:
+    """What a site's mirrors served, how they were, and what to fix; for the last week that is over."""
+    from mm_lib.reports import periods
+    from mm_lib.reports import site as of_site
+    from mm_lib.services.sites import find_site
+
+    if subscribed == bool(name) or (subscribed and (members or options["output"] or options["addresses"])):
+        raise click.UsageError("Name a site; or use --subscribed, without --members, --output and --mail.")
+    form = _form(options)
+    with program.reading() as session:
+        week = StatisticLevel.WEEK
+        period = periods.period(week, *_days(options), datetime.now(UTC).date())
+        sites = of_site.subscribed(session) if name is None else [find_site(session, name)]
+        found = of_site.reports(session, sites, period, periods.steps(week, period.span))
+        people = [of_site.addresses(session, each) for each in sites]
+    if subscribed:
+        _mail(program, list(zip(found, people, strict=True)), attach_pdf=form == "pdf")
+        return
+    if members:
+        options["addresses"] = (*options["addresses"], *people[0])
+        if not options["addresses"]:
+            raise Failure(f"Nobody who speaks for {name} has a mail address.", 1)
+    _hand_over(program, found[0], form, options)
+
+
 def _days(options: dict[str, Any]) -> tuple[date | None, date | None]:
     since, until = (options[name].date() if options[name] else None for name in ("since", "until"))
     return since, until
@@ -159,7 +192,7 @@ def _rendered(document: Document, form: str) -> bytes:
 def _mail(program: Program, letters: Sequence[tuple[Document, Sequence[str]]], *, attach_pdf: bool) -> None:
     from mm_lib.reports import sending
 
-    if not program.settings.mail.server:
+    if not program.settings.mail.server and any(addresses for _, addresses in letters):
         raise Failure("No mail is sent: mail.server is not set.", 2)
     failed = sending.send(letters, program.settings, attach_pdf=attach_pdf)
     sent = sum(len(addresses) for _, addresses in letters) - len(failed)

@@ -77,7 +77,7 @@ def report(session: Session, period: Period, named: Sequence[str], steps: tuple[
     if not named:
         sections.extend(_unknown(counted.get("")))
     sections.extend(_everything(session, period))
-    title = f"{', '.join(wanted) if named else 'All distributions'}: {_what(period)}"
+    title = title_of(", ".join(wanted) if named else "All distributions", period)
     introduction = _introduction(session, period)
     return Document(title, midnight(period.span.last) + timedelta(days=1), introduction, tuple(sections))
 
@@ -97,8 +97,9 @@ class _Found:
         return bool(self.requests or self.mirrors or self.updates.updates)
 
 
-def _what(period: Period) -> str:
-    return f"{period.word} of {days(period.span.first, period.span.last)}"
+def title_of(subject: str, period: Period) -> str:
+    """What every report begins with."""
+    return f"{subject}: {period.word} of {days(period.span.first, period.span.last)}"
 
 
 def _introduction(session: Session, period: Period) -> tuple[Block, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.base import State
@@ -55,6 +55,7 @@ class Mirror:
     """A host, with what it carries of what the report is about."""
 
     host_id: int
+    site_id: int
     name: str
     site: str
     country: str
@@ -77,10 +78,10 @@ class Mirror:
         return sum(each.outages for each in self.carried)
 
     def to_do(self) -> list[str]:
-        """What somebody has to look at, in words; nothing of one that is switched off or waits: that was decided."""
+        """What somebody has to look at, in words."""
         found = []
-        if self.condition == "switched off" and self.reason:
-            return [f"switched off: {self.reason}"]
+        if self.condition in ("switched off", "waiting"):  # for nothing else before that
+            return [f"{self.condition}: {self.reason or MEANING[self.condition]}"]
         for each in self.carried:
             if each.health in (Health.QUARANTINED, Health.SUSPECT):
                 why = each.reason or "no reason was recorded"
@@ -92,24 +93,17 @@ class Mirror:
         return found
 
 
-def mirrors(session: Session, span: Span, *, site_id: int | None = None) -> list[Mirror]:
-    """Every host that carries something, by name; of one site, also its hosts that carry nothing."""
+def mirrors(session: Session, span: Span) -> list[Mirror]:
+    """Every host that was there, by name."""
     start, end = midnight(span.first), midnight(span.last) + timedelta(days=1)
-    of_site = [] if site_id is None else [Host.site_id == site_id]
     hosts = (
-        select(Host, Site)
-        .join(Site, Site.id == Host.site_id)
-        .where(Host.created_at < end, *of_site)
-        .order_by(Host.name, Host.id)
+        select(Host, Site).join(Site, Site.id == Host.site_id).where(Host.created_at < end).order_by(Host.name, Host.id)
     )
-    carried = _carried(session, start, end, of_site)
-    problems = _addresses(session, end, of_site)
-    found = []
-    for host, site in session.execute(hosts):
-        has = tuple(carried.get(host.id, ()))
-        if has or site_id is not None:
-            found.append(_mirror(host, site, has, tuple(problems.get(host.id, ()))))
-    return found
+    carried, problems = _carried(session, start, end), _addresses(session, end)
+    return [
+        _mirror(host, site, tuple(carried.get(host.id, ())), tuple(problems.get(host.id, ())))
+        for host, site in session.execute(hosts)
+    ]
 
 
 def of_product(every: Iterable[Mirror], product: str) -> list[Mirror]:
@@ -144,6 +138,7 @@ def _mirror(host: Host, site: Site, has: tuple[Carried, ...], problems: tuple[st
             condition, reason = "switched off", thing.state_reason
     return Mirror(
         host_id=host.id,
+        site_id=site.id,
         name=host.name,
         site=site.name,
         country=host.country or "",
@@ -160,16 +155,14 @@ def _worst(has: Sequence[Carried]) -> str:
     return min((each.health.value for each in has), key=CONDITIONS.index, default="active")
 
 
-def _carried(
-    session: Session, start: datetime, end: datetime, where: Sequence[ColumnElement[bool]]
-) -> dict[int, list[Carried]]:
+def _carried(session: Session, start: datetime, end: datetime) -> dict[int, list[Carried]]:
     query = (
         select(HostCategory, Category.name, Product.name, HostCategoryHealth)
         .join(Host, Host.id == HostCategory.host_id)
         .join(Category, Category.id == HostCategory.category_id)
         .join(Product, Product.id == Category.product_id)
         .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
-        .where(HostCategory.created_at < end, *where)
+        .where(HostCategory.created_at < end)
         .order_by(Category.name)
     )
     before, during = _history(session, start, end)
@@ -220,15 +213,14 @@ def _history(
     return before, during
 
 
-def _addresses(session: Session, end: datetime, where: Sequence[ColumnElement[bool]]) -> dict[int, list[str]]:
+def _addresses(session: Session, end: datetime) -> dict[int, list[str]]:
     """What is wrong with addresses, as the crawler saw it last."""
     url = HostCategoryUrl
     soon = url.certificate_ends_at < end + CERTIFICATE_SOON
     query = (
         select(HostCategory.host_id, url.url, url.problem, url.certificate_ends_at)
         .join(HostCategory, HostCategory.id == url.host_category_id)
-        .join(Host, Host.id == HostCategory.host_id)
-        .where((url.problem != "") | soon, *where)
+        .where((url.problem != "") | soon)
         .order_by(url.url)
     )
     found: dict[int, list[str]] = defaultdict(list)

@@ -6,7 +6,7 @@ import logging
 
 from fpdf import FPDF
 from fpdf.enums import TableBordersLayout, XPos, YPos
-from fpdf.fonts import FontFace
+from fpdf.fonts import FontFace, TTFFont
 
 from mm_lib.reports import charts
 from mm_lib.reports.document import Block, Bullets, Chart, Document, Table, Text
@@ -33,6 +33,15 @@ def render(document: Document) -> bytes:
     normal, bold = charts.fonts()
     paper.add_font(FONT, fname=normal)
     paper.add_font(FONT, style="B", fname=bold)
+    try:
+        return _filled(paper, document)
+    finally:
+        for font in paper.fonts.values():  # the library leaves their files open
+            if isinstance(font, TTFFont):
+                font.ttfont.close()
+
+
+def _filled(paper: FPDF, document: Document) -> bytes:
     paper.set_title(one_line(document.title))
     paper.set_lang("en")
     paper.set_creation_date(document.ends_at)

@@ -67,18 +67,25 @@ def by_product(session: Session, span: Span, compared: Span) -> dict[str, Produc
 
 def over_time(session: Session, level: StatisticLevel, first: date, last: date) -> Mapping[str, list[tuple[str, int]]]:
     """Requests of each product per period, steps without any included when there are figures of others."""
-    whose = owners(session)
+    return steps(session, AccessDimension.REPOSITORY, (level, first, last), owners(session))
+
+
+def steps(
+    session: Session, dimension: AccessDimension, when: tuple[StatisticLevel, date, date], whose: Mapping[str, str]
+) -> dict[str, list[tuple[str, int]]]:
+    """Requests per period of names together that are the same one's; those of nobody stand under ""."""
+    level, first, last = when
     table = AccessStatistic
     query = select(table.start, table.name, table.requests).where(
-        table.level == level, table.dimension == AccessDimension.REPOSITORY, table.start.between(first, last)
+        table.level == level, table.dimension == dimension, table.start.between(first, last)
     )
     counts: dict[str, dict[date, int]] = defaultdict(lambda: defaultdict(int))
-    steps = set()
+    starts = set()
     for start, name, requests in session.execute(query):
         counts[whose.get(name, "")][start] += requests
-        steps.add(start)
+        starts.add(start)
     written = "%Y-%m" if level is StatisticLevel.MONTH else "%Y-%m-%d"
     return {
-        product: [(start.strftime(written), found.get(start, 0)) for start in sorted(steps)]
-        for product, found in counts.items()
+        owner: [(start.strftime(written), found.get(start, 0)) for start in sorted(starts)]
+        for owner, found in counts.items()
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,9 +19,11 @@ from sqlalchemy.orm import Session
 
 from mm_lib.cli.main import main
 from mm_lib.database import make_engine, make_sessions, transaction
+from mm_lib.model.accounts import User
 from mm_lib.model.base import State
 from mm_lib.model.content import Product, Repository, RepositoryRedirect, Version
 from mm_lib.model.hosts import HostCategory
+from mm_lib.model.sites import MemberRole, SiteMember
 from mm_lib.model.state import Health, HealthChange
 from mm_lib.model.statistics import AccessDimension, AccessStatistic, PropagationVersion, StatisticLevel
 from mm_lib.reports import mirrors, requests, spreading
@@ -29,6 +33,7 @@ from mm_lib.settings import DatabaseSettings
 from mm_lib.statistics.figures import Span
 from mm_lib.statistics.periods import start_of
 from tests import factories
+from tests.outbox.receivers import MailServer
 
 MONDAY = date(2026, 11, 16)
 WEEK = Span(MONDAY, MONDAY + timedelta(days=6))
@@ -48,13 +53,16 @@ class World:
     asked: list[tuple[date, str, int]] = field(default_factory=list)
     updates: list[tuple[str, int | None]] = field(default_factory=list)
 
-    def admin(self, *arguments: str) -> Result:
+    def admin(self, *arguments: str, mail_port: int = 0) -> Result:
         config = self.folder / "mm.toml"
-        config.write_text(f'[database]\nurl = "{self.engine.url.render_as_string(hide_password=False)}"\n')
+        text = f'[database]\nurl = "{self.engine.url.render_as_string(hide_password=False)}"\n'
+        if mail_port:
+            text += f'[mail]\nserver = "127.0.0.1"\nport = {mail_port}\nsecurity = "none"\nsender = "mm@example.org"\n'
+        config.write_text(text)
         return CliRunner().invoke(main, ["--config", str(config), "report", *arguments])
 
-    def week(self, *arguments: str, kind: str = "weekly") -> Result:
-        return self.admin(kind, "--since", str(WEEK.first), "--until", str(WEEK.last), *arguments)
+    def week(self, *arguments: str, kind: str = "weekly", mail_port: int = 0) -> Result:
+        return self.admin(kind, "--since", str(WEEK.first), "--until", str(WEEK.last), *arguments, mail_port=mail_port)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -155,7 +163,10 @@ def _hosts(session: Session, linux: object) -> None:
         session.add(HealthChange(host_category_id=row.id, at=START + hours * HOUR, health=health, reason=reason))
         session.flush()
 
-    carried("good.example.org")
+    good = carried("good.example.org")
+    good.host.site.weekly_report = True
+    for name, role in (("ann", MemberRole.OWNER), ("bob", MemberRole.ADMIN), ("eve", MemberRole.VIEWER)):
+        session.add(SiteMember(site=good.host.site, user=User(name=name, email=f"{name}@example.org"), role=role))
     bad = carried("bad.example.org")
     turn(bad, -48, Health.QUARANTINED, "long ago")
     turn(bad, 42, Health.ACTIVE)
@@ -288,3 +299,88 @@ def test_what_others_wrote_is_no_markup(world: World) -> None:
 
 def test_nearly_all_is_never_rounded_to_all() -> None:
     assert (percent(0.99999), percent(1.0), percent(None)) == ("99.9 %", "100.0 %", "–")
+
+
+# -- to sites
+
+
+def slow_first(made: World, host: str, span: Span) -> int:
+    """As _requests() handed them out."""
+    odd = host == "bad.example.org"
+    return sum(number for day, _, number in made.asked if number % 2 == odd and span.first <= day <= span.last)
+
+
+def test_a_site_is_told_how_often_its_mirrors_came_first_and_the_share(world: World) -> None:
+    shown = world.week("Site of good.example.org", kind="site")
+    assert shown.exit_code == 0, shown.output
+    first = slow_first(world, "good.example.org", WEEK)
+    everything = sum(number for day, _, number in world.asked if WEEK.first <= day <= WEEK.last)
+    assert f"handed out first {first:,} times" in shown.stdout
+    assert f"| good.example.org | {first:,} | {first / everything:.1%}".replace("%", " %") in shown.stdout
+    assert "Nothing. Thank you for running a mirror." in shown.stdout
+
+
+def test_a_site_is_told_what_to_fix_and_nothing_of_others(world: World) -> None:
+    shown = world.week("Site of down.example.org", kind="site")
+    fix = shown.stdout.partition("## What to fix")[2].partition("##")[0]
+    assert "down.example.org: Fedora Linux: not reached: clients are not sent there (refused)" in fix
+    assert "bad.example.org" not in shown.stdout
+
+
+def test_sites_that_want_reports_get_them_by_mail_to_those_who_speak_for_them(world: World) -> None:
+    with MailServer() as server:
+        shown = world.week("--subscribed", kind="site", mail_port=server.port)
+    assert (shown.exit_code, shown.stdout) == (0, "2 mails sent.\n"), shown.output
+    assert sorted(server.receivers) == [["ann@example.org"], ["bob@example.org"]]
+
+
+# -- mail
+
+
+def test_a_mail_has_text_html_its_charts_and_the_pdf(world: World) -> None:
+    with MailServer() as server:
+        shown = world.week("--format", "pdf", "--mail", "x@example.org", mail_port=server.port)
+    assert shown.exit_code == 0, shown.output
+    parts = {part.get_content_type(): part for part in server.mails[0].walk()}
+    assert parts["text/plain"].get_content().startswith("# All distributions: week of 2026-11-16")
+    page = parts["text/html"].get_content()
+    assert f"cid:{parts['image/png']['Content-ID'][1:-1]}" in page
+    assert parts["application/pdf"].get_content().startswith(b"%PDF-")
+
+
+def test_an_address_that_is_refused_costs_no_other_and_is_told(world: World) -> None:
+    with MailServer() as server:
+        server.answers["gone@example.org"] = "550 unknown"
+        addresses = ("--mail", "gone@example.org", "--mail", "there@example.org")
+        shown = world.week(*addresses, mail_port=server.port)
+    assert server.receivers == [["there@example.org"]]
+    assert (shown.exit_code, "gone@example.org: the mail server answered 550" in shown.stderr) == (1, True)
+
+
+def test_without_a_mail_server_it_says_which_setting_is_missing(world: World) -> None:
+    shown = world.week("--mail", "x@example.org")
+    assert (shown.exit_code, "mail.server is not set" in shown.stderr) == (2, True)
+
+
+# -- ways out
+
+
+def test_a_file_that_cannot_be_written_is_told(world: World) -> None:
+    shown = world.week("--output", str(world.folder / "nowhere" / "report.md"))
+    assert (shown.exit_code, "nowhere" in shown.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib", "fpdf"])
+def test_a_library_that_is_missing_is_named_with_its_extra(sqlite_template: Path, module: str) -> None:
+    program = f"import sys; sys.modules['{module}'] = None; from mm_lib.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "report", "daily", "--format", "pdf"]
+    environment = {"MM_DATABASE__URL": f"sqlite:///{sqlite_template}"}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    told = f"Error: Reports need {module}, which is not installed: pip install 'mirrormanager[reports]'\n"
+    assert (finished.returncode, finished.stderr) == (1, told)
+
+
+def test_nobody_wants_reports_so_no_mail_server_is_needed(sqlite_template: Path) -> None:
+    environment = {"MM_DATABASE__URL": f"sqlite:///{sqlite_template}"}
+    shown = CliRunner().invoke(main, ["report", "site", "--subscribed"], env=environment)
+    assert (shown.exit_code, shown.stdout) == (0, "0 mails sent.\n")
