@@ -39,6 +39,7 @@ COLUMNS = {
     "rsync": "urls",
     "ftp": "urls",
 }
+_LISTS = ("urls", "asns", "netblocks")  # several columns add to them
 
 
 def parse(text: str, file: str) -> Found:
@@ -72,8 +73,13 @@ def _row(names: list[str], row: list[str], where: str) -> Found:
         yield refused("cell", where, row[len(names)][:80], "stands beyond the last heading")
     cells: dict[str, str] = {}
     for name, cell in zip(names, row, strict=False):
-        if (field := COLUMNS.get(name)) and cell.strip():
-            cells[field] = f"{cells[field]} {cell.strip()}" if field == "urls" and field in cells else cell.strip()
+        field, text = COLUMNS.get(name), cell.strip()
+        if not field or not text:
+            continue
+        if field in _LISTS and field in cells:
+            cells[field] += f" {text}"
+        elif cells.setdefault(field, text) != text:
+            yield refused(field, where, text[:80], f"another column says {cells[field][:80]!r}, which was taken")
     numbers: dict[str, float | None] = {}
     for field in ("latitude", "longitude", "bandwidth_mbps"):
         numbers[field] = _number(cells.get(field, ""))

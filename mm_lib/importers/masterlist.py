@@ -20,12 +20,22 @@ def parse(text: str, file: str) -> Found:
     """A draft for each paragraph."""
     for line, paragraph in _paragraphs(text):
         where = f"{file}:{line}"
-        lines = []
+        lines: list[str] = []
+        named: set[str] = set()
+        again = False
         for offset, one in enumerate(paragraph):
-            if one.startswith((" ", "\t")) or _FIELD.match(one):
-                lines.append(one)
-            elif not one.startswith("#"):
+            if _FIELD.match(one):
+                again = (name := one.partition(":")[0].strip().lower()) in named
+                named.add(name)
+                if again:
+                    yield refused("field", f"{file}:{line + offset}", one[:80], "stands there before; that one counts")
+            elif one.startswith("#"):
+                continue
+            elif not one.startswith((" ", "\t")):
                 yield refused("field", f"{file}:{line + offset}", one[:80], "is neither a field nor part of one")
+                continue
+            if not again:
+                lines.append(one)
         fields = {key: " ".join(value.split()) for key, value in Deb822(lines).items()}
         if fields:
             yield from _mirror(fields, where)

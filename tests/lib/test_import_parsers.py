@@ -141,6 +141,13 @@ def test_of_several_sponsors_and_mailboxes_the_first_is_taken_and_said_so() -> N
     assert [kind for kind, _, _ in reasons(report, "repaired")] == ["site", "email"]
 
 
+def test_a_field_that_stands_there_twice_is_not_lost_in_silence() -> None:
+    text = "Site: m.org\nArchive-http: /d/\narchive-HTTP: /d2/\n"
+    sites, report = taken("masterlist", text.encode())
+    assert plain(sites["m.org"])["hosts"][0]["categories"][0]["urls"] == ["http://m.org/d"]
+    assert reasons(report, "refused") == [("field", "list:3", "stands there before; that one counts")]
+
+
 def test_an_apt_list_has_a_country_for_the_urls_below_it() -> None:
     sites, report = taken("apt-list", b"mirror://x.org/m.txt\n#LOC:DE\nhttp://a.de/d/\n\n#LOC:UK\n  http://b.uk/d  \n")
     assert {name: site.hosts[0].country for name, site in sites.items()} == {"a.de": "DE", "b.uk": "GB"}
@@ -202,6 +209,16 @@ def test_a_table_may_have_semicolons_several_rows_per_host_and_its_own_categorie
     )
     assert [one["category"] for one in host["categories"]] == ["Debian", "Debian CD"]
     assert {kind for kind, _, _ in reasons(report, "refused")} == {"column", "bandwidth_mbps", "cell"}
+
+
+def test_several_columns_for_one_thing_add_up_or_contradict_and_that_is_said() -> None:
+    table = (
+        "name,hostname,netblocks,subnets,https,category\nPretty,m.org,8.8.8.0/24,8.8.4.0/24,https://m.org/d,Debian\n"
+    )
+    sites, report = taken("csv", table.encode(), Options({}, parts_are_categories=True))
+    [host] = sites["Pretty"].hosts
+    assert (host.name, [str(entry.netblock) for entry in host.netblocks]) == ("Pretty", ["8.8.8.0/24", "8.8.4.0/24"])
+    assert reasons(report, "refused") == [("host", "list:2", "another column says 'Pretty', which was taken")]
 
 
 # -- all of them
