@@ -12,6 +12,7 @@ from mm_lib.model.sites import Site
 from mm_lib.services import audit, checkin
 from mm_lib.services.checkin import WrongPassword
 
+CALLS_PER_ADDRESS = "120 per 5 minutes; 600 per hour"  # a network may have many mirrors; each call is much to read
 # Only what fails counts, on whichever interface: each try costs us a hash.
 FAILURES_PER_ADDRESS = "20 per 5 minutes; 100 per hour"
 

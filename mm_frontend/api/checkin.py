@@ -12,7 +12,7 @@ from mm_frontend.api.models import Input, Name, Output, ShortText, Text
 from mm_frontend.api.operation import operation
 from mm_frontend.api.problems import Problem
 from mm_frontend.db import session
-from mm_frontend.site_opening import open_site
+from mm_frontend.site_opening import CALLS_PER_ADDRESS, open_site
 from mm_lib.model.base import State
 from mm_lib.model.sites import Site
 from mm_lib.rules.checkin import MAX_BODY, MAX_PASSWORD, MAX_PATHS, Report, name_of, password_of
@@ -67,6 +67,7 @@ class CheckedInOut(Output):
     body=CheckIn,
     answer=CheckedInOut,
     max_body=MAX_BODY,
+    limit=CALLS_PER_ADDRESS,
     problems=("unauthenticated", "not-allowed", "not-found", "too-large"),
 )
 def check_in(body: CheckIn) -> CheckedInOut:

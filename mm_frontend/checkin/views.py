@@ -14,7 +14,7 @@ from mm_frontend.checkin import xmlrpc
 from mm_frontend.checkin.blueprint import blueprint
 from mm_frontend.db import session
 from mm_frontend.guards import limiter
-from mm_frontend.site_opening import limit_failures, note_failure, open_site
+from mm_frontend.site_opening import CALLS_PER_ADDRESS, limit_failures, note_failure, open_site
 from mm_lib.database import transaction
 from mm_lib.rules import checkin as rules
 from mm_lib.services import checkin
@@ -22,7 +22,6 @@ from mm_lib.services.errors import ServiceError
 
 log = logging.getLogger(__name__)
 
-CALLS_PER_ADDRESS = "120 per 5 minutes; 600 per hour"  # a network may have many mirrors
 SUCCESS, FAILURE = "checked in successful", "error checking in"
 
 _NOT_UNDERSTOOD = "This call could not be understood."

@@ -160,6 +160,18 @@ def test_what_a_proxy_before_us_asks_for_is_not_taken_for_a_token(app: Flask) ->
     assert sent(app, by_password(), Authorization="Basic bWlycm9yOnNlY3JldA==").status_code == 200
 
 
+def test_calls_are_limited_whatever_they_say(app: Flask) -> None:  # noqa: F811
+    """A few kilobytes that become megabytes cost much before anybody knows who sent them."""
+    guards.limiter.enabled = True
+    try:
+        guards.limiter.reset()
+        statuses = [sent(app, b"{}").status_code for _ in range(121)]
+        assert statuses == [422] * 120 + [429]
+    finally:
+        guards.limiter.reset()
+        guards.limiter.enabled = False
+
+
 def test_guessing_ends_on_both_interfaces_together(app: Flask) -> None:  # noqa: F811
     """19 tries here and one there are 20; a token works on."""
     guards.limiter.enabled = True
