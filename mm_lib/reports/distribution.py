@@ -128,8 +128,7 @@ def _in_short(found: _Found) -> Iterator[str]:
         return
     served = sum(mirror.condition in ("active", "suspect", "probation") for mirror in found.mirrors)
     yield f"{served} of {len(found.mirrors)} mirrors are served"
-    attention = sum(bool(mirror.to_do()) for mirror in found.mirrors)
-    yield f"{attention} need attention"
+    yield f"{len(_wanting(found.mirrors))} need attention"
     if found.updates.updates:
         yield f"80 % of the mirrors had an update after {duration(found.updates.median_of('mirrors_80'))} (median)"
 
@@ -186,12 +185,18 @@ def _unsteady(every: Sequence[Mirror]) -> Iterator[Block]:
 
 
 def _attention(every: Sequence[Mirror]) -> Iterator[Block]:
-    wanting = [(mirror, todo) for mirror in every if (todo := mirror.to_do())]
-    wanting.sort(key=lambda one: (CONDITIONS.index(one[0].condition), one[0].name))
+    wanting = _wanting(every)
     rows = tuple((_name(mirror), mirror.site, "; ".join(todo)) for mirror, todo in wanting[:MOST])
     if rows:
         yield Table("Mirrors that need attention", ("Mirror", "Site", "Why"), rows)
         yield from _left_out(len(wanting))
+
+
+def _wanting(every: Sequence[Mirror]) -> list[tuple[Mirror, list[str]]]:
+    """With what is wrong, the worst first, but last those that the crawler switched off: maybe long ago."""
+    found = [(mirror, todo) for mirror in every if not mirror.decided and (todo := mirror.to_do())]
+    order = [*CONDITIONS[1:], CONDITIONS[0]]
+    return sorted(found, key=lambda one: (order.index(one[0].condition), one[0].name))
 
 
 def _left_out(number_of_rows: int) -> Iterator[Block]:

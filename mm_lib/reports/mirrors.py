@@ -62,6 +62,7 @@ class Mirror:
     hidden: bool
     created_at: datetime
     condition: str  # at the end: one of CONDITIONS
+    decided: bool  # it is switched off by a person, who knows
     reason: str
     carried: tuple[Carried, ...]
     address_problems: tuple[str, ...]
@@ -81,7 +82,7 @@ class Mirror:
         """What somebody has to look at, in words."""
         found = []
         if self.condition in ("switched off", "waiting"):  # for nothing else before that
-            return [f"{self.condition}: {self.reason or MEANING[self.condition]}"]
+            return [f"{self.condition} {self.reason}" if self.reason else f"{self.condition}: {MEANING['waiting']}"]
         for each in self.carried:
             if each.health in (Health.QUARANTINED, Health.SUSPECT):
                 why = each.reason or "no reason was recorded"
@@ -130,12 +131,13 @@ def gone(session: Session, span: Span) -> list[tuple[str, str]]:
 
 
 def _mirror(host: Host, site: Site, has: tuple[Carried, ...], problems: tuple[str, ...]) -> Mirror:
-    condition, reason = _worst(has), ""
+    condition, reason, decided = _worst(has), "", False
     for thing in (host, site):
         if thing.state is State.WAITING:
             condition = "waiting"
         elif thing.state is not State.ACTIVE:
-            condition, reason = "switched off", thing.state_reason
+            condition, reason = "switched off", f"by {thing.state_by}: {thing.state_reason}"
+            decided = thing.state is not State.AUTO_DISABLED
     return Mirror(
         host_id=host.id,
         site_id=site.id,
@@ -145,6 +147,7 @@ def _mirror(host: Host, site: Site, has: tuple[Carried, ...], problems: tuple[st
         hidden=host.private or site.private,
         created_at=host.created_at,
         condition=condition,
+        decided=decided,
         reason=reason,
         carried=has,
         address_problems=problems,
@@ -169,15 +172,15 @@ def _carried(session: Session, start: datetime, end: datetime) -> dict[int, list
     found: dict[int, list[Carried]] = defaultdict(list)
     for has, category, product, now in session.execute(query):
         changes = during.get(has.id, [])
-        first = before.get(has.id) or _first(changes, now)
+        first = before.get(has.id) or _first(changes, now, end)
         there = max(start, has.created_at)
         found[has.host_id].append(_told(category, product, first, changes, (there, end)))
     return found
 
 
-def _first(changes: Sequence[Any], now: HostCategoryHealth | None) -> tuple[Health, str]:
-    """Without a history before the period: as new ones are; without any at all (an import), as it is now."""
-    if changes or now is None:
+def _first(changes: Sequence[Any], now: HostCategoryHealth | None, end: datetime) -> tuple[Health, str]:
+    """Without a history before the period: as new ones are; without any until its end (an import), as it was since."""
+    if changes or now is None or now.since >= end:
         return Health.ACTIVE, ""
     return now.health, now.reason
 

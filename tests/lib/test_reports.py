@@ -24,7 +24,7 @@ from mm_lib.model.base import State
 from mm_lib.model.content import Product, Repository, RepositoryRedirect, Version
 from mm_lib.model.hosts import HostCategory
 from mm_lib.model.sites import MemberRole, SiteMember
-from mm_lib.model.state import Health, HealthChange
+from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
 from mm_lib.model.statistics import AccessDimension, AccessStatistic, PropagationVersion, StatisticLevel
 from mm_lib.reports import mirrors, requests, spreading
 from mm_lib.reports.document import Document, Text, percent
@@ -174,7 +174,12 @@ def _hosts(session: Session, linux: object) -> None:
     turn(bad, 142, Health.PROBATION)
     turn(bad, 168 + 5, Health.QUARANTINED, "later")
     down = carried("down.example.org", private=True)
-    turn(down, 160, Health.QUARANTINED, "refused")
+    turn(down, 160, Health.QUARANTINED, NASTY)
+    later = carried("flips.example.org")
+    turn(later, 180, Health.QUARANTINED, "after the week")
+    health = session.get_one(HostCategoryHealth, later.id)
+    health.health, health.since = Health.QUARANTINED, START + 180 * HOUR
+    carried("retired.example.org", state=State.OWNER_DISABLED)
     carried("off.example.org", state=State.AUTO_DISABLED)
     new = carried("new.example.org")
     new.host.created_at = new.created_at = START + 84 * HOUR
@@ -232,9 +237,11 @@ def test_a_report_of_last_month_tells_how_mirrors_were_then(session: Session) ->
     assert {name: mirror.condition for name, mirror in found.items()} == {
         "bad.example.org": "probation",
         "down.example.org": "quarantined",
+        "flips.example.org": "active",
         "good.example.org": "active",
         "new.example.org": "active",
         "off.example.org": "switched off",
+        "retired.example.org": "switched off",
     }
 
 
@@ -250,7 +257,8 @@ def test_the_markdown_report_has_the_figures_and_who_needs_attention_and_why(wor
     assert "New mirrors:\n\n- new.example.org of Site of new.example.org" in shown.stdout
     attention = shown.stdout.partition("Mirrors that need attention")[2]
     assert "| down.example.org (private) | Site of down.example.org | Fedora Linux: not reached" in attention
-    assert "switched off: test" in attention
+    assert "| off.example.org | Site of off.example.org | switched off by test: test |" in attention
+    assert "retired.example.org" not in attention  # its owner knows
     assert "not reached once; clients could be sent there 50.0 % of the time" in attention
     assert "EPEL" not in shown.stdout
 
@@ -280,6 +288,7 @@ def test_the_html_report_is_one_file_without_scripts(world: World) -> None:
     page = world.week("--format", "html").stdout
     assert 'src="data:image/png;base64,' in page
     assert 'alt="Line chart: Requests of Fedora. Lowest: ' in page
+    assert "evil | &lt;b&gt;x&lt;/b&gt;" in page
     assert "<script" not in page
     assert "http" not in page
 
@@ -323,7 +332,7 @@ def test_a_site_is_told_how_often_its_mirrors_came_first_and_the_share(world: Wo
 def test_a_site_is_told_what_to_fix_and_nothing_of_others(world: World) -> None:
     shown = world.week("Site of down.example.org", kind="site")
     fix = shown.stdout.partition("## What to fix")[2].partition("##")[0]
-    assert "down.example.org: Fedora Linux: not reached: clients are not sent there (refused)" in fix
+    assert "down.example.org: Fedora Linux: not reached: clients are not sent there (evil \\| \\<b\\>x" in fix
     assert "bad.example.org" not in shown.stdout
 
 
