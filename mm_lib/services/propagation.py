@@ -9,10 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from mm_lib.model.content import Arch, Category, FileDetail, Product, Repository, Version
 from mm_lib.model.hosts import HostCategory
@@ -20,6 +20,7 @@ from mm_lib.model.state import RepositoryMirrorState
 from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
 from mm_lib.services.errors import NotFound
 
+Row = TypeVar("Row", PropagationStatistic, PropagationVersion)
 FOLLOWED = timedelta(days=14)  # what has not arrived by then does not arrive
 MILESTONES = (50, 80, 90, 95)  # per cent
 AGES = ("same_day", "one_day", "two_days", "older", "unknown")
@@ -112,30 +113,24 @@ def _repositories() -> Select[int, str | None, str, str, str]:
 
 def overview(session: Session, alarm: Alarm, now: datetime) -> list[Standing]:
     """Every repository that was measured, by product, version and name; in three queries."""
-    table = PropagationStatistic
-    last = select(table.repository_id, func.max(table.at).label("at")).group_by(table.repository_id).subquery()
-    query = select(table).join(last, (last.c.repository_id == table.repository_id) & (last.c.at == table.at))
-    ages = {row.repository_id: _ages(row) for row in session.scalars(query)}
-    newest = _newest(session)
+    statistic, version = PropagationStatistic, PropagationVersion
+    ages = {row.repository_id: _ages(row) for row in session.scalars(_last(statistic, statistic.at))}
+    newest = {row.repository_id: row for row in session.scalars(_last(version, version.timestamp))}
     found = []
     for row in session.execute(_repositories()):
         repository = Measured(*row)
         if repository.id in ages:
-            version = newest.get(repository.id)
-            reached = _reached(version, late=alarm.rings(version, now)) if version else None
+            last = newest.get(repository.id)
+            reached = _reached(last, late=alarm.rings(last, now)) if last else None
             found.append(Standing(repository, ages[repository.id], reached))
     return sorted(found, key=lambda one: (one.repository.product, one.repository.version, one.repository.prefix))
 
 
-def _newest(session: Session) -> dict[int, PropagationVersion]:
-    table = PropagationVersion
-    newest = (
-        select(table.repository_id, func.max(table.timestamp).label("timestamp"))
-        .group_by(table.repository_id)
-        .subquery()
-    )
-    same = (newest.c.repository_id == table.repository_id) & (newest.c.timestamp == table.timestamp)
-    return {row.repository_id: row for row in session.scalars(select(table).join(newest, same))}
+def _last(table: type[Row], moment: InstrumentedAttribute[Any]) -> Select[Row]:
+    """The last row of each repository. Looked up one by one: there are millions of rows, and few repositories."""
+    last = select(func.max(moment)).where(table.repository_id == Repository.id).correlate(Repository).scalar_subquery()
+    wanted = select(Repository.id, last.label("moment")).subquery()
+    return select(table).join(wanted, (wanted.c.id == table.repository_id) & (wanted.c.moment == moment))
 
 
 def repository(session: Session, id_: int) -> Measured:
