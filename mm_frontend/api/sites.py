@@ -25,6 +25,7 @@ from mm_frontend.settings import frontend
 from mm_lib.model.sites import MemberRole, Site, SiteMember
 from mm_lib.services import approvals, deletion, host_details, listings, membership, overview, sites
 from mm_lib.services.access import ADMINISTER, AUDIT, CHANGE, OWN, SEE, SIGNED_IN
+from mm_lib.services.errors import InvalidValue
 from mm_lib.services.listings import Visible
 from mm_lib.services.tokens import Scope
 
@@ -193,7 +194,10 @@ def show_member() -> MemberOut:
 )
 def add_member(body: MemberNew) -> MemberOut:
     """A user who has an account. Others are invited on the site's page."""
-    return member_out(membership.add(session(), the_site(), body.user, body.role, by_owner=may(OWN)))
+    try:
+        return member_out(membership.add(session(), the_site(), body.user, body.role, by_owner=may(OWN)))
+    except InvalidValue:
+        raise InvalidValue("user", "has no account here; others are invited on the site's page") from None
 
 
 @operation(

@@ -270,6 +270,11 @@ def test_what_is_wrong_is_pointed_to_and_not_repeated(api: ApiWorld) -> None:
     assert "secret" not in answer.get_data(as_text=True)
 
 
+def test_a_member_without_an_account_is_pointed_to_by_the_name_in_the_body(api: ApiWorld) -> None:
+    answer = api.ask("owner", "POST", api.path("/sites/{site_id}/members"), {"user": "nobody", "role": "viewer"})
+    assert [error["pointer"] for error in answer.get_json()["errors"]] == ["#/user"]
+
+
 def test_a_name_that_is_taken_is_a_conflict(api: ApiWorld) -> None:
     answer = api.ask("owner", "POST", "/sites", {"name": "Other University", "org_url": "https://example.org"})
     assert (answer.status_code, answer.get_json()["type"]) == (409, "/api/v1/problems#exists")
