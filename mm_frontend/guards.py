@@ -93,6 +93,7 @@ ENDPOINTS: dict[str, Who] = {
     "operators.drop_site": OWN,
     "operators.restore_site": OWN,
     "operators.restore_host": CHANGE,
+    "operators.restore_part": CHANGE,  # what only owners or administrators make, only they bring back: by its service
     "operators.host": SEE,
     "operators.host_repositories": SEE,
     "operators.host_crawls": SEE,
@@ -112,8 +113,10 @@ ENDPOINTS: dict[str, Who] = {
     "operators.edit_asn": ADMINISTER,
     "operators.drop_asn": ADMINISTER,
     "operators.new_country": CHANGE,
+    "operators.edit_country": CHANGE,
     "operators.drop_country": CHANGE,
     "operators.new_acl": CHANGE,
+    "operators.edit_acl": CHANGE,
     "operators.drop_acl": CHANGE,
     "operators.new_category": CHANGE,
     "operators.edit_category": ADMINISTER,

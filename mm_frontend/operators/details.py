@@ -140,6 +140,20 @@ def new_country(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
     return form_page(form, gettext("New country"), back_to_host())
 
 
+@blueprint.route("/host/<int:host_id>/host_country/<int:country_id>", methods=["GET", "POST"])
+def edit_country(host_id: int, country_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Change a country, or what it means."""
+    row = reached().the("country_id", HostCountry)
+    form, was = with_values(CountryForm(), row), row.country
+
+    def change(database: Work) -> None:
+        hosts.change_country(database, the_host(), row, form.country.data, CountryKind(form.kind.data))
+
+    if carried_out(form, change):
+        return saved(gettext("Saved %(name)s.", name=row.country), back_to_host()[0])
+    return form_page(form, gettext("Change %(name)s", name=was), back_to_host())
+
+
 @blueprint.route("/host/<int:host_id>/host_country/<int:country_id>/delete", methods=["GET", "POST"])
 def drop_country(host_id: int, country_id: int) -> ResponseReturnValue:  # noqa: ARG001
     """Remove a country."""
@@ -156,6 +170,21 @@ def new_acl(host_id: int) -> ResponseReturnValue:  # noqa: ARG001
     return form_page(
         form, gettext("New address"), back_to_host(), intro=gettext("It may pull from the master servers.")
     )
+
+
+@blueprint.route("/host/<int:host_id>/host_acl_ip/<int:acl_id>", methods=["GET", "POST"])
+def edit_acl(host_id: int, acl_id: int) -> ResponseReturnValue:  # noqa: ARG001
+    """Let another machine pull from the master instead."""
+    row = reached().the("acl_id", HostAclAddress)
+    form, was = with_values(AclForm(), row), row.address
+
+    def change(database: Work) -> None:
+        host_details.change_acl_address(database, the_host(), row, form.address.data)
+
+    if carried_out(form, change):
+        return saved(gettext("Saved %(name)s.", name=row.address), back_to_host()[0])
+    intro = gettext("It may pull from the master servers.")
+    return form_page(form, gettext("Change %(name)s", name=was), back_to_host(), intro=intro)
 
 
 @blueprint.route("/host/<int:host_id>/host_acl_ip/<int:acl_id>/delete", methods=["GET", "POST"])

@@ -71,12 +71,12 @@ def _list(title: str, found: list[Site], **more: object) -> str:
         sites=found,
         hosts=overview.sites_with_hosts(session(), found),
         roles=roles,
-        may_change=lambda site_id: _may_there(access.CHANGE, roles.get(site_id)),
+        may_change=lambda site_id: may_there(access.CHANGE, roles.get(site_id)),
         **more,
     )
 
 
-def _may_there(who: Who, role: MemberRole | None) -> bool:
+def may_there(who: Who, role: MemberRole | None) -> bool:
     """Whether the viewer, who has this role in a site, is among those who may there."""
     return may(who) or bool(who & access.of_member(role))
 
@@ -180,33 +180,3 @@ def drop_site(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
         note=gettext("You can bring it back for %(days)s days.", days=deletion.KEPT.days),
         leads_to=url_for("operators.deleted"),
     )
-
-
-@blueprint.get("/deleted")
-def deleted() -> ResponseReturnValue:
-    """What one deleted and may bring back; administrators see all."""
-    roles = membership.roles(session(), the_viewer().user_id)
-    return render_template(
-        "operators/deleted.html",
-        rows=deletion.list_deleted(session(), now(), None if may(AUDIT) else list(roles)),
-        may_restore=lambda row: _may_there(access.OWN if row.is_site else access.CHANGE, roles.get(row.site_id)),
-    )
-
-
-@blueprint.post("/deleted/site/<int:deleted_site_id>/restore")
-def restore_site(deleted_site_id: int) -> ResponseReturnValue:  # noqa: ARG001
-    """Bring a site back."""
-    found, form = the_site(), ConfirmForm()
-    if carried_out(form, lambda database: deletion.restore_site(database, found)):
-        return saved(gettext("%(name)s is back, with its hosts.", name=found.name), back_to_site()[0])
-    return saved(" ".join(form.form_errors), url_for("operators.deleted"))
-
-
-@blueprint.post("/deleted/host/<int:deleted_host_id>/restore")
-def restore_host(deleted_host_id: int) -> ResponseReturnValue:
-    """Bring a host back."""
-    host, form = reached().host, ConfirmForm()
-    assert host is not None
-    if carried_out(form, lambda database: deletion.restore_host(database, host)):
-        return saved(gettext("%(name)s is back.", name=host.name), url_for("operators.host", host_id=deleted_host_id))
-    return saved(" ".join(form.form_errors), url_for("operators.deleted"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mm_frontend.operators import checkin, details, events, hosts, members, service, sites, tokens
+from mm_frontend.operators import checkin, deleted, details, events, hosts, members, service, sites, tokens
 from mm_frontend.operators.blueprint import blueprint
 
-__all__ = ["blueprint", "checkin", "details", "events", "hosts", "members", "service", "sites", "tokens"]
+__all__ = ["blueprint", "checkin", "deleted", "details", "events", "hosts", "members", "service", "sites", "tokens"]

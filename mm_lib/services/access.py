@@ -28,7 +28,7 @@ from mm_lib.model.hosts import (
     Maintenance,
 )
 from mm_lib.model.sites import MemberRole, Site, SiteInvitation, SiteJoinRequest, SiteMember
-from mm_lib.services import deletion
+from mm_lib.services import deleted_parts, deletion
 from mm_lib.services.errors import NotFound
 
 Row = TypeVar("Row", bound=Base)
@@ -76,7 +76,8 @@ _BELOW_HOST: Mapping[str, type[Base]] = {
     "acl_id": HostAclAddress,
     "maintenance_id": Maintenance,
 }
-IDS = frozenset({"site_id", "host_id", "url_id", "deleted_site_id", "deleted_host_id", *_BELOW_SITE, *_BELOW_HOST})
+_DELETED = frozenset({"deleted_site_id", "deleted_host_id", "deleted_part_id"})
+IDS = frozenset({"site_id", "host_id", "url_id", *_DELETED, *_BELOW_SITE, *_BELOW_HOST})
 # What only administrators and auditors ask for: the services look for it.
 _BEYOND_SITES = frozenset(
     {
@@ -113,6 +114,9 @@ def reach(session: Session, ids: Mapping[str, Any]) -> Reached:
     """What ids name, each below its parents. Raises NotFound when one is not there."""
     if any(id_ > LARGEST_ID for name, id_ in ids.items() if name in IDS | _BEYOND_SITES):
         raise _nothing("page")
+    if "deleted_part_id" in ids:
+        event, of_site, of_host = deleted_parts.find(session, ids["deleted_part_id"], datetime.now(UTC))
+        return Reached(of_site, of_host, {"deleted_part_id": event})
     host = _find_host(session, ids)
     site = host.site if host else _find_site(session, ids)
     rows = {

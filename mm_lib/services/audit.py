@@ -116,23 +116,56 @@ def note(session: Session, action: str, row: Base, before: dict[str, Any], after
         session.execute(insert(AuditEvent), [_entry(session, row, action, before, after)])
 
 
+def note_brought_back(session: Session, removed: AuditEvent) -> None:
+    """Record that what this event took away was made anew: it can be found by the number of that event."""
+    actor: Actor = session.info[_ACTOR]
+    made_anew = AuditEvent(
+        actor=actor.name,
+        actor_id=actor.user_id,
+        address=actor.address,
+        site_id=removed.site_id,
+        action=f"bring back {removed.object_type}",
+        object_type=AuditEvent.__tablename__,
+        object_id=removed.id,
+        object_name=removed.object_name,
+        before=None,
+        after=removed.before,
+    )
+    session.add(made_anew)
+    session.flush()
+
+
+@event.listens_for(Session, "before_flush")
+def _know_urls(session: Session, _context: object, _instances: object) -> None:
+    """The URLs of a category go with it, and its event tells them: afterwards nobody could read them."""
+    if _ACTOR in session.info:
+        for row in [row for row in session.deleted if isinstance(row, HostCategory)]:
+            _ = row.urls
+
+
 @event.listens_for(Session, "after_flush")
 def _record(session: Session, _context: object) -> None:
     """Write the events of what was flushed."""
     if _ACTOR not in session.info:
         return
-    entries = [_entry(session, row, "add", None, _values(row)) for row in session.new if _told(row)]
+    entries = [_entry(session, row, "add", None, _whole(session, row)) for row in session.new if _told(row)]
     for row in filter(_told, session.dirty):
         before, after = _difference(row)
         if after:
             entries.append(_entry(session, row, "change", before, after))
-    entries += [_entry(session, row, "remove", _values(row), None) for row in session.deleted if _told(row)]
+    removed = [row for row in session.deleted if _told(row) and not _goes_with_category(session, row)]
+    entries += [_entry(session, row, "remove", _whole(session, row), None) for row in removed]
     if entries:
         session.execute(insert(AuditEvent), entries)
 
 
 def _told(row: object) -> bool:
     return type(row) in RECORDED
+
+
+def _goes_with_category(session: Session, row: object) -> bool:
+    gone = {deleted.id for deleted in session.deleted if isinstance(deleted, HostCategory)}
+    return isinstance(row, HostCategoryUrl) and row.host_category_id in gone
 
 
 def _entry(
@@ -180,6 +213,16 @@ def _columns(row: Base) -> list[str]:
 def _values(row: Base) -> dict[str, Any]:
     loaded = inspect(row).dict
     return {name: _plain(name, loaded[name]) for name in _columns(row) if name in loaded}
+
+
+def _whole(session: Session, row: Base) -> dict[str, Any]:
+    """All of a row; with what tells later where it was, and what went with it."""
+    found = _values(row)
+    if isinstance(row, HostCategoryUrl) and (carried := session.get(HostCategory, row.host_category_id)):
+        found |= {"host_id": carried.host_id, "category_id": carried.category_id}
+    if isinstance(row, HostCategory) and row in session.deleted:
+        found["urls"] = [{"url": url.url, "private": url.private} for url in row.urls]
+    return found
 
 
 def _difference(row: Base) -> tuple[dict[str, Any], dict[str, Any]]:

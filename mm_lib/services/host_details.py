@@ -162,17 +162,27 @@ def _refuse_overlap(session: Session, host: Host, parsed: Netblock) -> None:
 
 def add_acl_address(session: Session, host: Host, text: str) -> HostAclAddress:
     """Let an address or name pull from the master. Raises InvalidValue, AlreadyExists."""
+    row = HostAclAddress(host_id=host.id, address=_free_acl_address(session, host, text))
+    session.add(row)
+    session.flush()
+    return row
+
+
+def change_acl_address(session: Session, host: Host, row: HostAclAddress, text: str) -> None:
+    """Let another address or name pull from the master instead. Raises InvalidValue, AlreadyExists."""
+    row.address = _free_acl_address(session, host, text, row)
+    session.flush()
+
+
+def _free_acl_address(session: Session, host: Host, text: str, row: HostAclAddress | None = None) -> str:
     try:
         address = parse_netblock(text).text.removesuffix("/32").removesuffix("/128")
     except ValueError as error:
         raise InvalidValue("address", str(error)) from None
     known = select(HostAclAddress.id).where(HostAclAddress.host_id == host.id, HostAclAddress.address == address)
-    if session.scalar(known):
+    if session.scalar(known) not in (None, row and row.id):
         raise AlreadyExists(f"{host.name} has the address {address} already.")
-    row = HostAclAddress(host_id=host.id, address=address)
-    session.add(row)
-    session.flush()
-    return row
+    return address
 
 
 def list_acl_addresses(session: Session, host: Host) -> list[HostAclAddress]:

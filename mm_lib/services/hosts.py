@@ -175,13 +175,23 @@ def add_netblock(session: Session, host: Host, netblock: str, name: str = "") ->
 
 def add_country(session: Session, host: Host, country: str, kind: CountryKind) -> HostCountry:
     """Add a country that the host also counts for, or that it is limited to. Raises AlreadyExists, InvalidValue."""
-    code = country_code("country", country)
-    if any(known.country == code and known.kind == kind for known in host.countries):
-        raise AlreadyExists(f"{host.name} has {code} as {kind.value} country already.")
-    row = HostCountry(country=code, kind=kind)
+    row = HostCountry(country=_free_country(host, country, kind), kind=kind)
     host.countries.append(row)
     session.flush()
     return row
+
+
+def change_country(session: Session, host: Host, row: HostCountry, country: str, kind: CountryKind) -> None:
+    """Another country, or another meaning of it. Raises AlreadyExists, InvalidValue."""
+    row.country, row.kind = _free_country(host, country, kind, row), kind
+    session.flush()
+
+
+def _free_country(host: Host, country: str, kind: CountryKind, row: HostCountry | None = None) -> str:
+    code = country_code("country", country)
+    if any(known.country == code and known.kind == kind and known is not row for known in host.countries):
+        raise AlreadyExists(f"{host.name} has {code} as {kind.value} country already.")
+    return code
 
 
 def add_url(

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from mm_lib.database import transaction
-from mm_lib.model.accounts import Role, User
+from mm_lib.model.accounts import AuditEvent, Role, User
 from mm_lib.model.content import Category
 from mm_lib.model.hosts import CountryKind, Host, Maintenance
 from mm_lib.model.sites import MemberRole, Site, SiteJoinRequest, SiteMember
@@ -87,6 +87,7 @@ def _filled(
         )[0],
     }
     session.flush()
+    removed = _removed(session, host)
     deletion.delete_host(session, gone, "test", NOW)
     deletion.delete_site(session, gone_site, "test", NOW)
     ids = {name: row.id for name, row in rows.items()} | {
@@ -100,8 +101,19 @@ def _filled(
         "url_id": carried.urls[0].id,
         "deleted_host_id": gone.id,
         "deleted_site_id": gone_site.id,
+        "deleted_part_id": removed,
     }
     return registry, ids
+
+
+def _removed(session: Session, host: Host) -> int:
+    """The event of something that was taken away from a host."""
+    event = AuditEvent(actor="owner", site_id=host.site_id, action="remove host_acl_address")
+    event.object_type, event.object_name = "host_acl_address", "192.0.2.99"
+    event.before = {"host_id": host.id, "address": "192.0.2.99"}
+    session.add(event)
+    session.flush()
+    return event.id
 
 
 def signed_in(app: Flask, name: str) -> FlaskClient:

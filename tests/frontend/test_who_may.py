@@ -63,7 +63,7 @@ change      /site/<int:site_id>/join/<int:request_id>/<decision>
 change      /site/<int:site_id>/check-in /site/<int:site_id>/check-in/withdraw
 own         /site/<int:site_id>/admin/<int:member_id>/role /site/<int:site_id>/transfer /site/<int:site_id>/drop
 own         /deleted/site/<int:deleted_site_id>/restore
-change      /deleted/host/<int:deleted_host_id>/restore
+change      /deleted/host/<int:deleted_host_id>/restore /deleted/part/<int:deleted_part_id>/restore
 members     /site/<int:site_id>/leave
 see         GET/host/<int:host_id> /host/<int:host_id>/logs /host/<int:host_id>/logs/<name>
 see         /host/<int:host_id>/repositories
@@ -74,8 +74,10 @@ change      /host/<int:host_id>/netblock/new /host/<int:host_id>/host_netblock/<
 change      /host/<int:host_id>/host_netblock/<int:netblock_id>/delete
 administer  /host/<int:host_id>/asn/new /host/<int:host_id>/host_asn/<int:asn_id>
 administer  /host/<int:host_id>/host_asn/<int:asn_id>/delete
-change      /host/<int:host_id>/country/new /host/<int:host_id>/host_country/<int:country_id>/delete
-change      /host/<int:host_id>/host_acl_ip/new /host/<int:host_id>/host_acl_ip/<int:acl_id>/delete
+change      /host/<int:host_id>/country/new /host/<int:host_id>/host_country/<int:country_id>
+change      /host/<int:host_id>/host_country/<int:country_id>/delete
+change      /host/<int:host_id>/host_acl_ip/new /host/<int:host_id>/host_acl_ip/<int:acl_id>
+change      /host/<int:host_id>/host_acl_ip/<int:acl_id>/delete
 change      /host/<int:host_id>/category/new /host/<int:host_id>/category/<int:carried_id>/delete
 administer  /host/<int:host_id>/category/<int:carried_id>
 change      /host/<int:host_id>/category/<int:carried_id>/url/new
@@ -109,7 +111,7 @@ audit       /events /admin/ /admin/table/<table> /admin/table/<table>/row/<path:
 """
 PARAMETER = re.compile(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>")
 BY_ITSELF = ("api", "api_old")  # has a table of its own, and tests/frontend/test_api... walk it
-OF_A_SITE = {"site_id", "host_id", "deleted_site_id", "deleted_host_id"}
+OF_A_SITE = {"site_id", "host_id", "deleted_site_id", "deleted_host_id", "deleted_part_id"}
 MAY, SIGN_IN, FORBIDDEN, UNSEEN = "may", "must sign in", "403", "404"
 COOKIE = "mm_sign_in"
 WITH_TRANSACTIONS = (pages, views, local, openid, signing)
