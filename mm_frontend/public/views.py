@@ -39,11 +39,12 @@ def _prepare(state: BlueprintSetupState) -> None:
 
 
 def kept_registry() -> Registry:
+    """What the public may know, at most as old as frontend.cache_seconds."""
     kept: Kept[Registry] = current_app.extensions[_KEPT]
     return kept.get(lambda: services.read_registry(session()))
 
 
-def _page(registry: Registry, template: str, make: Callable[[], dict[str, Any]]) -> str:
+def kept_page(registry: Registry, template: str, make: Callable[[], dict[str, Any]]) -> str:
     """The page; the same one for all who are not signed in, read the same language, and have no message waiting."""
     if viewer() is not None or "_flashes" in flask.session:
         return render_template(template, **make())
@@ -58,7 +59,9 @@ def start() -> ResponseReturnValue:
     registry = kept_registry()
     if twins.wanted(twins.JSON) == twins.JSON:
         return twins.as_json(twins.of_matrix(registry.matrix()))
-    return _page(registry, "public/start.html", lambda: {"matrix": registry.matrix(), "example": _example(registry)})
+    return kept_page(
+        registry, "public/start.html", lambda: {"matrix": registry.matrix(), "example": _example(registry)}
+    )
 
 
 def _example(registry: Registry) -> str:
@@ -92,7 +95,7 @@ def mirrors(**path: str) -> ResponseReturnValue:
         size = asked.page_size or frontend().page_size
         page = registry.page(filters, asked.page_number, size, language.current())
         return twins.as_json(_list_as_json(page, filters, link))
-    return _page(registry, "public/mirrors.html", lambda: _list(registry, filters, asked, link))
+    return kept_page(registry, "public/mirrors.html", lambda: _list(registry, filters, asked, link))
 
 
 def _list(registry: Registry, filters: MirrorFilters, asked: ListRequest, link: Callable[..., str]) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def mirror(host_id: int) -> ResponseReturnValue:
         return twins.as_json(twins.of_mirror(found, _page_of(found)))
     if form == twins.TEXT:
         return twins.as_text(twins.urls([found]))
-    return _page(registry, "public/mirror.html", lambda: {"mirror": found})
+    return kept_page(registry, "public/mirror.html", lambda: {"mirror": found})
 
 
 @blueprint.get("/crawler/<int:host_id>.log")
@@ -159,7 +162,7 @@ def countries() -> ResponseReturnValue:
     if twins.wanted(twins.JSON) == twins.JSON:
         return twins.as_json({"countries": [twins.of_country(country) for country in found]})
     most = max((country.mirrors for country in found), default=1)
-    return _page(registry, "public/countries.html", lambda: {"countries": found, "most": most})
+    return kept_page(registry, "public/countries.html", lambda: {"countries": found, "most": most})
 
 
 @blueprint.get("/country/<code>")
@@ -177,7 +180,7 @@ def country(code: str) -> ResponseReturnValue:
     if form == twins.JSON:
         listed = [twins.of_mirror(mirror, _page_of(mirror)) for mirror in found]
         return twins.as_json({"country": code, "total": len(found), "mirrors": listed})
-    return _page(registry, "public/country.html", lambda: {"code": code, "mirrors": found})
+    return kept_page(registry, "public/country.html", lambda: {"code": code, "mirrors": found})
 
 
 @blueprint.get("/crawler")

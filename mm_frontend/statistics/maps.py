@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import lazy_gettext
 
 from mm_frontend import language
 from mm_frontend.db import session
 from mm_frontend.public import conditional, twins
-from mm_frontend.public.views import kept_registry
+from mm_frontend.public.views import kept_page, kept_registry
 from mm_frontend.statistics import drawing, tables
 from mm_frontend.statistics.asked import read_day
 from mm_frontend.statistics.drawing import View
@@ -84,15 +84,19 @@ def locations() -> Response:
 @blueprint.get("/maps")
 def world() -> ResponseReturnValue:
     """The map, or a part of it."""
-    span, rows = _requests()
-    places = services.places(session(), {mirror.id: mirror for mirror in kept_registry().mirrors})
-    countries = _countries(places, rows)
     form = twins.wanted(twins.JSON, tables.CSV)
+    if form == twins.HTML:
+        return kept_page(kept_registry(), "statistics/map.html", lambda: _page(*_read()))
+    span, places, countries = _read()
     if form == twins.JSON:
         return twins.as_json(_as_json(span, places, countries))
-    if form == tables.CSV:
-        return _as_csv(places, countries)
-    return render_template("statistics/map.html", **_page(span, places, countries))
+    return _as_csv(places, countries)
+
+
+def _read() -> tuple[Span | None, Sequence[Place], list[_Row]]:
+    span, rows = _requests()
+    places = services.places(session(), {mirror.id: mirror for mirror in kept_registry().mirrors})
+    return span, places, _countries(places, rows)
 
 
 def _requests() -> tuple[Span | None, Mapping[str, tuple[int, float]]]:

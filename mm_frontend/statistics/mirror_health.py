@@ -13,7 +13,7 @@ from flask_babel import gettext
 from mm_frontend import language
 from mm_frontend.db import session
 from mm_frontend.public import conditional, twins
-from mm_frontend.public.views import kept_registry
+from mm_frontend.public.views import kept_page, kept_registry
 from mm_frontend.statistics import tables
 from mm_frontend.statistics.asked import read_day
 from mm_lib.model.statistics import AccessDimension
@@ -62,14 +62,25 @@ def _order(orders: Mapping[str, Any]) -> str:
 def health() -> ResponseReturnValue:
     """Every public mirror with its uptime."""
     order = _order(HEALTH_ORDERS)
-    found = sorted(uptimes(session(), datetime.now(UTC)), key=HEALTH_ORDERS[order])
     form = twins.wanted(twins.JSON, tables.CSV)
+    if form == twins.HTML:
+        return kept_page(
+            kept_registry(),
+            "statistics/health.html",
+            lambda: {"found": _uptimes(order), "order": order, "served": _served()},
+        )
+    found = _uptimes(order)
     if form == twins.JSON:
         return twins.as_json({"mirrors": [dict(zip(_HEALTH_COLUMNS, _values(one), strict=True)) for one in found]})
-    if form == tables.CSV:
-        return tables.as_csv("mirror-health", _HEALTH_COLUMNS, map(_values, found))
-    served = {mirror.id for mirror in kept_registry().mirrors}
-    return render_template("statistics/health.html", found=found, order=order, served=served)
+    return tables.as_csv("mirror-health", _HEALTH_COLUMNS, map(_values, found))
+
+
+def _uptimes(order: str) -> list[Uptime]:
+    return sorted(uptimes(session(), datetime.now(UTC)), key=HEALTH_ORDERS[order])
+
+
+def _served() -> set[int]:
+    return {mirror.id for mirror in kept_registry().mirrors}
 
 
 def _values(one: Uptime) -> tuple[Any, ...]:
@@ -106,7 +117,7 @@ def carried() -> ResponseReturnValue:
         order=order,
         span=span,
         days=days,
-        served={mirror.id for mirror in kept_registry().mirrors},
+        served=_served(),
         most=BARS,
         shown=_shown(by),
         link=lambda **changes: url_for("mirror_health.carried", **{"by": by.value, "sort": order, **days, **changes}),

@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from mm_frontend import language
 from mm_frontend.db import session
 from mm_frontend.public import conditional, twins
-from mm_frontend.public.views import kept_registry
+from mm_frontend.public.views import kept_page, kept_registry
 from mm_frontend.settings import crawler
 from mm_frontend.statistics import tables
 from mm_frontend.statistics.asked import read_day
@@ -49,15 +49,23 @@ def misspelt() -> ResponseReturnValue:
 @blueprint.get("/propagation/")
 def overview() -> ResponseReturnValue:
     """All repositories that are measured, with their last measurement."""
-    found = services.overview(session(), _alarm(), datetime.now(UTC))
     form = twins.wanted(twins.JSON, tables.CSV)
+    if form == twins.HTML:
+        return kept_page(
+            kept_registry(),
+            "statistics/propagation.html",
+            lambda: {"found": _overview(), "ages": AGES, "alarm": _alarm()},
+        )
+    found = _overview()
     if form == twins.JSON:
         return twins.as_json({"repositories": [_standing(one) for one in found]})
-    if form == tables.CSV:
-        columns = ("id", "repository", "arch", "product", "version", "at", *AGES, "late")
-        rows = ((*one.repository, one.ages.at.isoformat(), *one.ages[1:], _late(one)) for one in found)
-        return tables.as_csv("propagation", columns, rows)
-    return render_template("statistics/propagation.html", found=found, ages=AGES, alarm=_alarm(), took=took)
+    columns = ("id", "repository", "arch", "product", "version", "at", *AGES, "late")
+    rows = ((*one.repository, one.ages.at.isoformat(), *one.ages[1:], _late(one)) for one in found)
+    return tables.as_csv("propagation", columns, rows)
+
+
+def _overview() -> list[Standing]:
+    return services.overview(session(), _alarm(), datetime.now(UTC))
 
 
 def _late(one: Standing) -> bool:
