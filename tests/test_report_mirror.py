@@ -310,6 +310,8 @@ def test_a_server_that_is_not_there_may_be_there_later(mirror: Mirror, capsys: p
         (lambda text: text.replace("/tree", "/not mounted"), "is no directory (is the disk mounted?)"),
         (lambda text: text.replace("http://", "gopher://"), "is no http:// or https:// URL"),
         (lambda text: f"{text}[", "makes no sense"),
+        (lambda text: f"{text}\n[fedora LINUX]\nenabled = 1\npath = /tmp\n", "section [fedora LINUX] stands in"),
+        (lambda text: f"\ufeff{text}".replace("/tree", "/none"), "is no directory"),
     ],
 )
 def test_what_is_not_in_order_is_named_and_nothing_is_sent(
