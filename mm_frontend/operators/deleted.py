@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _
 
 from mm_frontend.db import session
 from mm_frontend.guards import Who, may, reached, the_viewer
@@ -19,6 +20,18 @@ from mm_lib.services import access, deleted_parts, deletion, membership, probes
 from mm_lib.services.access import AUDIT
 from mm_lib.services.deleted_parts import Part, Person
 from mm_lib.services.host_details import Limits
+
+# Table -> what its rows are called, and the name's place in that.
+_LABELS = {
+    "host_acl_address": (_("the address %(address)s"), "address"),
+    "host_asn": ("AS%(asn)s", "asn"),
+    "host_category": (_("the category %(name)s"), "name"),
+    "host_category_url": (_("the URL %(url)s"), "url"),
+    "host_country": (_("the country %(country)s"), "country"),
+    "host_netblock": (_("the network %(netblock)s"), "netblock"),
+    "maintenance": (_("the maintenance from %(starts_at)s UTC"), "starts_at"),
+    "site_member": (_("the member %(name)s"), "name"),
+}
 
 
 @blueprint.get("/deleted")
@@ -46,16 +59,8 @@ def _who(part: Part) -> Who:
 
 def _named(part: Part) -> str:
     """What it is, in the words of the page that asked before it went."""
-    return {
-        "host_acl_address": lambda: gettext("the address %(address)s", address=part.name),
-        "host_asn": lambda: f"AS{part.name}",
-        "host_category": lambda: gettext("the category %(name)s", name=part.name),
-        "host_category_url": lambda: gettext("the URL %(url)s", url=part.name),
-        "host_country": lambda: gettext("the country %(country)s", country=part.name),
-        "host_netblock": lambda: gettext("the network %(netblock)s", netblock=part.name),
-        "maintenance": lambda: gettext("the maintenance from %(starts_at)s UTC", starts_at=part.name),
-        "site_member": lambda: gettext("%(name)s from the members", name=part.name),
-    }[part.kind]()
+    label, placeholder = _LABELS[part.kind]
+    return str(label) % {placeholder: part.name}
 
 
 @blueprint.post("/deleted/site/<int:deleted_site_id>/restore")

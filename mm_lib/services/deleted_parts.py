@@ -83,9 +83,9 @@ def page(session: Session, now: datetime, sites: list[int] | None, number: int, 
     pages = max(1, -(-total // size))
     number = min(max(1, number), pages)
     rows = rows.order_by(AuditEvent.id.desc()).limit(size).offset((number - 1) * size)
-    events = [(event, site, host) for event, site, host in session.execute(rows)]
-    names = _names(session, [event for event, _, _ in events])
-    return PartPage([_part(event, site, host, names) for event, site, host in events], total, number, pages)
+    found = session.execute(rows).all()
+    names = _names(session, [row[0] for row in found])
+    return PartPage([_part(*row, names) for row in found], total, number, pages)
 
 
 def find(session: Session, id_: int, now: datetime) -> tuple[AuditEvent, Site, Host | None]:
@@ -96,7 +96,8 @@ def find(session: Session, id_: int, now: datetime) -> tuple[AuditEvent, Site, H
             "There is nothing of that number to bring back: it is there again, it is longer ago than 30 days, "
             "or its host or site was deleted, too."
         )
-    return found
+    event, site, host = found
+    return event, site, host
 
 
 def bring_back(session: Session, event: AuditEvent, by: Person) -> None:
@@ -118,8 +119,11 @@ def bring_back(session: Session, event: AuditEvent, by: Person) -> None:
 # -- looking for them
 
 
-def _query(now: datetime) -> Select[tuple[AuditEvent, Site, Host | None]]:
-    """Events that took away something of a site and host that are there, and that were not undone."""
+def _query(now: datetime) -> Select[AuditEvent, Site, Host]:
+    """Events that took away something of a site and host that are there, and that were not undone.
+
+    With a member no host comes: only a site.
+    """
     kinds = [*_MAKERS, SiteMember.__tablename__]
     done = aliased(AuditEvent)
     undone = exists().where(done.object_type == AuditEvent.__tablename__, done.object_id == AuditEvent.id)
