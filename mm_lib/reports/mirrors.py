@@ -47,7 +47,13 @@ class Carried:
     health: Health  # at the end
     reason: str
     outages: int  # times that it was quarantined
-    uptime: float | None  # share of the time; None: it was not there yet
+    known: float  # seconds of the period in which the host carried it
+    away: float  # of them, those in quarantine
+
+    @property
+    def uptime(self) -> float | None:
+        """Share of the time; None: it was not there yet."""
+        return _uptime([self])
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,8 @@ class Mirror:
 
     @property
     def uptime(self) -> float | None:
-        """The mean of its categories."""
-        known = [each.uptime for each in self.carried if each.uptime is not None]
-        return sum(known) / len(known) if known else None
+        """Of all its categories, as on /statistics/health: their times are added."""
+        return _uptime(self.carried)
 
     @property
     def outages(self) -> int:
@@ -197,8 +202,12 @@ def _told(
             break
         outages += changed is Health.QUARANTINED and health is not Health.QUARANTINED
         health, reason, since = changed, why, at
-    seconds = (end - start).total_seconds()
-    return Carried(category, product, health, reason, outages, 1 - away / seconds if seconds > 0 else None)
+    return Carried(category, product, health, reason, outages, max(0.0, (end - start).total_seconds()), away)
+
+
+def _uptime(carried: Sequence[Carried]) -> float | None:
+    known = sum(each.known for each in carried)
+    return 1 - sum(each.away for each in carried) / known if known else None
 
 
 def _history(
