@@ -634,6 +634,74 @@ def test_deletion_asks_says_what_goes_with_it_and_is_undone(
     assert owner.get(f"/host/{registry.host.id}").status_code == 200
 
 
+def restore_links(page: str) -> list[str]:
+    return re.findall(r'action="(/deleted/part/\d+/restore)"', page)
+
+
+def test_what_is_removed_from_a_host_is_listed_and_comes_back_once(
+    people: dict[str, FlaskClient], owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    carried = f"/host/{registry.host.id}/category/{registry.ids['carried_id']}"
+    assert send(owner, f"{carried}/delete").status_code == 302
+    page = owner.get("/deleted").get_data(as_text=True)
+    link = restore_links(page)[0]
+    assert "the category Fedora Linux" in page
+    assert "with 1 URL" in page
+    assert owner.post(link).status_code == 400, "without its token nothing changes"
+    assert send(owner, link).location == f"/host/{registry.host.id}"
+    assert "https://m.example.org/linux" in text(owner.get(f"/host/{registry.host.id}"))
+    assert link not in restore_links(owner.get("/deleted").get_data(as_text=True))
+    assert send(owner, link).status_code == 404
+    assert "bring back host category" in text(people["viewer"].get(f"/site/{registry.site.id}/events"))
+
+
+def test_why_something_does_not_come_back_is_said_in_words(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    with transaction(session):
+        wide = hosts.add_netblock(session, registry.host, "198.0.0.0/8")
+    assert send(owner, f"/host/{registry.host.id}/host_netblock/{wide.id}/delete").status_code == 302
+    link = restore_links(owner.get("/deleted").get_data(as_text=True))[0]
+    assert send(owner, link).location == "/deleted"
+    page = text(owner.get("/deleted"))
+    assert "must not be larger than /16" in page
+    assert link in owner.get("/deleted").get_data(as_text=True)
+
+
+def test_peers_and_owners_are_offered_to_those_who_make_them(
+    people: dict[str, FlaskClient], owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    send(people["super"], f"/host/{registry.host.id}/host_asn/{registry.ids['asn_id']}/delete")
+    listed = {name: people[name].get("/deleted").get_data(as_text=True) for name in ("viewer", "owner", "super")}
+    assert all("AS64500" in page for page in listed.values())
+    newest = max(restore_links(listed["super"]), key=lambda link: int(link.split("/")[3]))
+    assert newest not in listed["owner"] and restore_links(listed["viewer"]) == []
+    refused = send(owner, newest)
+    assert (refused.status_code, refused.location) == (302, "/deleted")
+    assert "Peers are entered by administrators." in text(owner.get("/deleted"))
+    assert "AS64500" not in text(people["stranger"].get("/deleted"))
+    assert send(people["super"], newest).location == f"/host/{registry.host.id}"
+
+
+def test_addresses_and_countries_of_a_host_are_changed(
+    owner: FlaskClient, session: Session, registry: Registry
+) -> None:
+    host, ids = f"/host/{registry.host.id}", registry.ids
+    address, country = f"{host}/host_acl_ip/{ids['acl_id']}", f"{host}/host_country/{ids['country_id']}"
+    page = owner.get(host).get_data(as_text=True)
+    assert f'href="{address}"' in page and f'href="{country}"' in page
+    assert 'value="192.0.2.7"' in owner.get(address).get_data(as_text=True)
+    form = owner.get(country).get_data(as_text=True)
+    assert 'value="FR"' in form and re.search(r'<option selected value="allowed"', form)
+    assert send(owner, address, address="192.0.2.0/33").status_code == 422
+    assert send(owner, address, address="rsync.example.org").location == host
+    assert send(owner, country, country="xx", kind="extra").status_code == 422
+    assert send(owner, country, country="be", kind="extra").location == host
+    page = text(owner.get(host))
+    assert "rsync.example.org" in page and "192.0.2.7" not in page
+    assert "(BE): it counts as a mirror of this country, too" in page
+
+
 # -- who changed what
 
 
@@ -745,7 +813,7 @@ def test_what_one_may_not_do_is_not_offered(
     ):
         page = text(people[name].get(path))
         assert ("Empty Site" in page, "Add a host to Empty Site" in page) == (True, offered), name
-    for name, offered in (("viewer", 0), ("auditor", 0), ("admin", 1), ("owner", 2), ("super", 4)):
+    for name, offered in (("viewer", 0), ("auditor", 0), ("admin", 2), ("owner", 3), ("super", 6)):
         page = text(people[name].get("/deleted"))
         assert "gone.m.example.org" in page
         assert page.count("Bring back") == offered, name
