@@ -35,7 +35,7 @@ from tests.frontend.statistics_world import (
 )
 from tests.frontend.test_accessibility import AXE, CHECK, RULES, SCREENS
 from tests.frontend.test_server import fits
-from tests.frontend.world import SETTINGS, counting_queries, text
+from tests.frontend.world import SETTINGS, counting_queries, settings, text
 
 HEALTH, LOAD = "/statistics/health", "/statistics/load"
 PUBLIC = {place[0]: place for place in PLACES}
@@ -168,6 +168,15 @@ def test_without_any_data_each_page_says_so(sqlite_template: Path, tmp_path: Pat
     assert answer.status_code == 200
     assert any(f"{word} " in text(answer) for word in ("no", "No", "Nothing"))
     assert client.get(f"{path}?format=json").status_code == 200
+
+
+@pytest.mark.parametrize("path", [HEALTH, "/maps", "/propagation/"])
+def test_a_page_is_made_once_for_all_readers(made: Engine, path: str) -> None:
+    client = create_app(settings(cache_seconds=60), made).test_client()
+    first = client.get(path).data
+    with counting_queries(made) as statements:
+        assert client.get(path).data == first
+    assert statements == []
 
 
 PAGES = (HEALTH, f"{LOAD}?by=countries", "/maps", "/propagation/", "/propagation/1")
