@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import bz2
+import errno
 import gzip
 import io
 import json
@@ -331,6 +332,24 @@ def test_a_category_that_is_not_enabled_is_left_alone(mirror: Mirror) -> None:
         mirror.write(server.url, more="[Fedora EPEL]\nenabled = 0\npath = /nowhere\n")
         assert mirror.run() == DONE
     assert list(report(server.asked[0])["categories"]) == ["fedora linux"]
+
+
+def test_a_disk_that_fails_below_the_top_takes_nothing_off(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = os.scandir
+
+    def failing(folder: bytes) -> Any:
+        if isinstance(folder, bytes) and folder.endswith(b"/releases"):
+            raise OSError(errno.EIO, "Input/output error")
+        return scan(folder)
+
+    with serving(ok()) as server:
+        mirror.write(server.url)
+        monkeypatch.setattr(os, "scandir", failing)
+        assert mirror.run() == NOT_IN_ORDER
+    assert server.asked == []
+    assert "Input/output error" in capsys.readouterr().err
 
 
 def test_an_empty_tree_is_sent_only_when_that_is_meant(mirror: Mirror, capsys: pytest.CaptureFixture[str]) -> None:
