@@ -131,6 +131,16 @@ def test_whoever_makes_a_site_owns_it_and_finds_it_among_the_own(
     assert "New Mirrors" in text(client.get("/site/mine"))
 
 
+def test_the_weekly_report_is_off_until_the_form_asks_for_it(
+    owner: FlaskClient, registry: Registry, session: Session
+) -> None:
+    assert registry.site.weekly_report is False
+    send(owner, f"/site/{registry.site.id}", **SITE, weekly_report="y")
+    assert fresh(session, registry.site).weekly_report is True
+    send(owner, f"/site/{registry.site.id}", **SITE)
+    assert fresh(session, registry.site).weekly_report is False
+
+
 def test_without_its_token_no_form_changes_anything(owner: FlaskClient, session: Session, registry: Registry) -> None:
     for path in ("/site/new", f"/site/{registry.site.id}", f"/host/{registry.host.id}/drop"):
         assert owner.post(path, data={**SITE, "name": "Stolen"}).status_code == 400
