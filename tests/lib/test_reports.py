@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -28,12 +29,14 @@ from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
 from mm_lib.model.statistics import AccessDimension, AccessStatistic, PropagationVersion, StatisticLevel
 from mm_lib.reports import mirrors, requests, spreading
 from mm_lib.reports.document import Document, Text, percent
+from mm_lib.reports.periods import period
 from mm_lib.reports.rendering import escaped, escaped_start, markdown
 from mm_lib.settings import DatabaseSettings
 from mm_lib.statistics.figures import Span
 from mm_lib.statistics.periods import start_of
 from tests import factories
 from tests.outbox.receivers import MailServer
+from tests.postgres import free_port
 
 MONDAY = date(2026, 11, 16)
 WEEK = Span(MONDAY, MONDAY + timedelta(days=6))
@@ -393,3 +396,33 @@ def test_nobody_wants_reports_so_no_mail_server_is_needed(sqlite_template: Path)
     environment = {"MM_DATABASE__URL": f"sqlite:///{sqlite_template}"}
     shown = CliRunner().invoke(main, ["report", "site", "--subscribed"], env=environment)
     assert (shown.exit_code, shown.stdout) == (0, "0 mails sent.\n")
+
+
+def test_when_the_mail_server_is_down_all_who_got_nothing_are_named(world: World) -> None:
+    shown = world.week("--mail", "a@example.org", "--mail", "b@example.org", mail_port=free_port())
+    assert shown.exit_code == 1
+    assert re.findall(r"^(?:Error: )?(\S+): the mail server 127.0.0.1 cannot be used", shown.stderr, re.MULTILINE) == [
+        "a@example.org",
+        "b@example.org",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "named", "expected"),
+    [
+        (StatisticLevel.DAY, (None, None), ("2026-11-24", "2026-11-24", "day")),
+        (StatisticLevel.WEEK, (None, None), ("2026-11-16", "2026-11-22", "week")),
+        (StatisticLevel.YEAR, (None, None), ("2025-01-01", "2025-12-31", "year")),
+        (StatisticLevel.WEEK, ("2026-11-02", None), ("2026-11-02", "2026-11-08", "week")),
+        (StatisticLevel.WEEK, (None, "2026-11-24"), ("2026-11-23", "2026-11-24", "period")),
+        (StatisticLevel.YEAR, ("2026-01-01", None), ("2026-01-01", "2026-11-24", "period")),
+        (StatisticLevel.DAY, ("2026-11-01", "2026-11-10"), ("2026-11-01", "2026-11-10", "period")),
+    ],
+)
+def test_a_report_is_about_the_last_period_that_is_over_or_the_days_that_are_named(
+    level: StatisticLevel, named: tuple[str | None, str | None], expected: tuple[str, str, str]
+) -> None:
+    ends = [date.fromisoformat(day) if day else None for day in named]
+    found = period(level, ends[0], ends[1], today=date(2026, 11, 25))
+    assert (str(found.span.first), str(found.span.last), found.word) == expected
+    assert found.compared.last == found.span.first - timedelta(days=1)
