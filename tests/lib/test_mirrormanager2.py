@@ -6,7 +6,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mm_lib.database import make_engine, make_sessions
+from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.importers.mirrormanager2.rest import LEFT_COLUMNS, LEFT_TABLES
 from mm_lib.importers.mirrormanager2.run import run
 from mm_lib.importers.mirrormanager2.source import NotMirrorManager, opened
@@ -654,6 +654,27 @@ def test_what_changed_in_the_source_is_changed_here(world: World, session: Sessi
         cursor.execute("UPDATE host SET bandwidth_int = 1000 WHERE id = 1")
         cursor.execute("UPDATE host_category_dir SET up2date = true WHERE host_category_id = 1 AND path = 'old'")
         connection.close()
+        move(world.source, world.target)
+
+
+def test_what_was_seen_here_since_stays_and_a_new_password_goes_on_to_work(world: World, session: Session) -> None:
+    later, now = SEEN.replace(tzinfo=UTC) + timedelta(days=1), datetime.now(UTC)
+    with transaction(session):
+        seen = host(session, "m.example.edu")
+        seen.last_crawled_at, seen.last_crawl_seconds = later, 7.0
+        ours = site_passwords.change(session, seen.site, now)
+    try:
+        move(world.source, world.target)
+        session.expire_all()
+        seen = host(session, "m.example.edu")
+        assert (seen.last_crawled_at, seen.last_crawl_seconds) == (later, 7.0)
+        assert site_passwords.matches(session, seen.site, ours, now)
+        assert len(site_passwords.current(session, seen.site, now)) == 2
+    finally:
+        session.rollback()
+        with transaction(session):
+            seen.last_crawled_at = None
+            site_passwords.withdraw(session, seen.site)
         move(world.source, world.target)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mm_lib.importers import countries
@@ -44,9 +44,22 @@ def take(source: Source, writer: Writer, sites: Ids) -> dict[int, int]:
         values = _host(row, sites, met, writer.report)
         if values is not None:
             rows[row.id] = values
+    _keep_newer(writer, rows.values())
     writer.put("host", Host, ["site_id", "name"], rows.values())
     found = writer.ids(Host, "site_id", "name")
     return {id_: found[row["site_id"], row["name"]] for id_, row in rows.items()}
+
+
+def _keep_newer(writer: Writer, rows: Iterable[Values]) -> None:
+    """What we saw ourselves since is not older because the source has not seen it."""
+    times = ("last_checked_in_at", "last_crawled_at", "last_crawl_seconds")
+    known = {(site, name): seen for site, name, *seen in writer.known(Host, "site_id", "name", *times)}
+    for row in rows:
+        checked_in, crawled, seconds = known.get((row["site_id"], row["name"]), (None, None, None))
+        if checked_in and (not row["last_checked_in_at"] or row["last_checked_in_at"] < checked_in):
+            row["last_checked_in_at"] = checked_in
+        if crawled and (not row["last_crawled_at"] or row["last_crawled_at"] < crawled):
+            row["last_crawled_at"], row["last_crawl_seconds"] = crawled, seconds
 
 
 def _host(row: Any, sites: Ids, met: Keys, report: Report) -> Values | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from mm_lib.importers.mirrormanager2.source import Source, flag, moment, text
@@ -204,7 +204,10 @@ def _upstreams(source: Source, writer: Writer, sites: dict[int, int]) -> None:
 
 
 def _passwords(writer: Writer, passwords: dict[int, tuple[int, str]]) -> None:
-    """They stand there in clear; here as a hash, and report_mirror goes on to work."""
+    """They stand there in clear; here as a hash, and report_mirror goes on to work.
+
+    Where there is another one here already, both work for a while: it may be the newer one.
+    """
     session, now, report = writer.session, datetime.now(UTC), writer.report
     for id_, (number, password) in passwords.items():
         site = session.get_one(Site, id_)
@@ -212,7 +215,7 @@ def _passwords(writer: Writer, passwords: dict[int, tuple[int, str]]) -> None:
             report.count(Outcome.UNCHANGED, "site.password")
             continue
         try:
-            site_passwords.change(session, site, now, overlap=timedelta(), password=password)
+            site_passwords.change(session, site, now, password=password)
         except InvalidValue as error:
             report.refused("site.password", f"site {number}", site.name, f"{error.message}; give the site a new one")
         else:
