@@ -92,6 +92,7 @@ def test_everything_that_belongs_to_a_host_comes_back_as_it_was(world: World) ->
 
 def test_a_category_comes_back_with_its_urls_and_is_one_entry(world: World) -> None:
     host_details.save_url(world.session, world.carried, None, "rsync://m.example.org/linux", private=True)
+    world.session.expire_all()  # nobody looked at the URLs before
     [event] = world.take(world.carried)
     [part] = world.listed()
     assert (part.kind, part.name, part.urls, part.host) == ("host_category", "Fedora Linux", 2, "m.example.org")
