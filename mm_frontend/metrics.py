@@ -7,6 +7,7 @@ first imported. So it is imported here when an application is made, after mm-fro
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from functools import cache
 from ipaddress import ip_address, ip_network
 from time import perf_counter
@@ -78,7 +79,7 @@ def show() -> Response:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no hints there
     state = CollectorRegistry()
-    for measure in measures(session()):
+    for measure in measures(session(), datetime.now(UTC)):
         gauge = Gauge(f"mm_{measure.name}", measure.meaning, measure.labels, registry=state)
         for names, value in measure.values:
             gauge.labels(*names).set(value)

@@ -93,7 +93,7 @@ def known(session: Session) -> set[str]:
     run = crawler.RunFigures("mirrors", "full", now, now, "done", {"hosts": 1})
     texts = [redirector.exposition().decode(), generate_latest(crawler.collect(run)).decode()]
     names = {match for text in texts for match in re.findall(r"^([a-z_]+)[{ ]", text, re.MULTILINE)}
-    names |= {f"mm_{measure.name}" for measure in measures(session)}
+    names |= {f"mm_{measure.name}" for measure in measures(session, now)}
     counted = frontend._counted()
     names |= {f"{metric.name}_total" for metric in counted.requests.collect()}
     names |= {f"{metric.name}_bucket" for metric in counted.seconds.collect()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -18,6 +18,9 @@ from mm_lib.model.statistics import PropagationVersion
 from mm_lib.services.scans import last_scans
 
 
+FOLLOWED = timedelta(days=14)
+
+
 class Measure(NamedTuple):
     """One kind of figure, with a value for each combination of labels."""
 
@@ -27,7 +30,7 @@ class Measure(NamedTuple):
     values: Sequence[tuple[tuple[str, ...], float]]
 
 
-def measures(session: Session) -> Iterator[Measure]:
+def measures(session: Session, now: datetime) -> Iterator[Measure]:
     """All of them. Times are Unix seconds."""
     for name, meaning, column in _COUNTED:
         counted = session.execute(select(column, func.count()).group_by(column).order_by(column))
@@ -37,7 +40,7 @@ def measures(session: Session) -> Iterator[Measure]:
         "master_scanned_timestamp_seconds", "When a category's master was last scanned.", ("category",), scans
     )
     yield from _runs(session)
-    yield from _spreading(session)
+    yield from _spreading(session, now)
 
 
 _COUNTED = (
@@ -63,10 +66,11 @@ def _seconds(at: datetime | None) -> float:
     return at.timestamp() if at else 0.0
 
 
-def _spreading(session: Session) -> Iterator[Measure]:
-    """Of each repository the newest version that is followed."""
+def _spreading(session: Session, now: datetime) -> Iterator[Measure]:
+    """Of each repository the newest version that is still followed: the history is long, and this is asked often."""
     newest = (
         select(PropagationVersion.repository_id, func.max(PropagationVersion.timestamp).label("timestamp"))
+        .where(PropagationVersion.published_at > now - FOLLOWED)
         .group_by(PropagationVersion.repository_id)
         .subquery()
     )

@@ -41,13 +41,14 @@ def scraped(session: Session, registry: None) -> Values:
     """What a Prometheus server on this machine sees, two requests after the start."""
     with transaction(session):
         repository = session.scalars(select(Repository.id).where(Repository.prefix.is_not(None))).first()
+        now = datetime.now(UTC)
         for timestamp, reached in ((1_000, 4), (2_000, 3)):
             session.add(
                 PropagationVersion(
                     repository_id=repository,
                     timestamp=timestamp,
-                    published_at=NOW,
-                    measured_at=NOW,
+                    published_at=now,
+                    measured_at=now,
                     mirrors=4,
                     mirrors_reached=reached,
                 )
