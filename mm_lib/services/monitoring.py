@@ -17,7 +17,6 @@ from mm_lib.model.state import CrawlRun, HostCategoryHealth, Job
 from mm_lib.model.statistics import PropagationVersion
 from mm_lib.services.scans import last_scans
 
-
 FOLLOWED = timedelta(days=14)
 
 
