@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from mm_lib.database import begin
 from mm_lib.model.accounts import AuditEvent, User
 from mm_lib.model.content import Category
 from mm_lib.model.hosts import (
@@ -105,7 +106,8 @@ def bring_back(session: Session, event: AuditEvent, by: Person) -> None:
 
     Raises NotFound when it is there again, and what the service that makes such a thing raises.
     """
-    # Two people at the same moment: the second waits here, and finds it done.
+    # Two people at the same moment: the second waits here (on SQLite for the whole file), and finds it done.
+    begin(session)
     session.scalar(select(AuditEvent.id).where(AuditEvent.id == event.id).with_for_update())
     event, site, host = find(session, event.id, by.now)
     assert event.before is not None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from mm_lib.database import make_sessions, transaction
 from mm_lib.model.accounts import AuditEvent, User
-from mm_lib.model.hosts import AsnKind, CountryKind, Host, HostCategory, HostCategoryUrl
+from mm_lib.model.hosts import AsnKind, CountryKind, Host, HostCategory, HostCategoryUrl, Maintenance
 from mm_lib.model.sites import MemberRole, SiteMember
 from mm_lib.services import audit, deleted_parts, deletion, host_details, hosts, maintenance, membership
 from mm_lib.services.deleted_parts import Part, Person
@@ -122,6 +125,30 @@ def test_what_was_taken_away_again_can_come_back_again(world: World) -> None:
     assert second.id != first.id
     world.back(second)
     assert len(host_details.list_acl_addresses(world.session, world.host)) == 1
+
+
+def test_of_two_people_at_the_same_moment_one_brings_it_back(world: World, engine: Engine) -> None:
+    """A maintenance window: nothing about it is unique, so nothing else would refuse the second."""
+    session, window = world.session, (NOW + timedelta(days=1), NOW + timedelta(days=2))
+    with transaction(session):
+        [event] = world.take(maintenance.announce(session, world.host, *window, reason="", by="anne", now=NOW))
+    together = Barrier(2)
+
+    def bring_back(name: str) -> str:
+        with make_sessions(engine)() as own:
+            audit.sign(own, audit.Actor(name))
+            seen = deleted_parts.find(own, event.id, NOW)[0]
+            together.wait(timeout=10)
+            try:
+                with transaction(own):
+                    deleted_parts.bring_back(own, seen, ADMIN)
+            except NotFound:
+                return "refused"
+            return "back"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(bring_back, ("anne", "bert"))) == ["back", "refused"]
+    assert len(session.scalars(select(Maintenance)).all()) == 1
 
 
 def test_after_30_days_and_without_its_host_nothing_comes_back(world: World) -> None:
