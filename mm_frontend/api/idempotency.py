@@ -37,6 +37,12 @@ def once(work: Callable[[], Response]) -> Response:
     return response
 
 
+def refuse() -> None:
+    """Let no answer be asked for again that holds a secret: it would have to be kept. Raises Problem."""
+    if HEADER in request.headers:
+        raise Problem("malformed", f"No {HEADER} here: the answer holds a secret, which is kept nowhere.")
+
+
 def _who() -> str:
     """Keys belong to whoever sends them: of a token that is made anew as well."""
     caller = the_caller()

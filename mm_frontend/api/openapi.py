@@ -151,7 +151,7 @@ def _headers(row: Operation) -> list[Json]:
     if row.current is not None:
         about = "The ETag of what is changed: 412 when somebody else changed it meanwhile."
         found.append({"name": "If-Match", "in": "header", "description": about, "schema": text})
-    if row.at is not None:
+    if row.at is not None and not row.secret:
         about = "Any text that is new for each request. Sent again within 24 hours, the first answer is repeated."
         limits = {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[!-~]+$"}
         found.append({"name": HEADER, "in": "header", "description": about, "schema": limits})
@@ -182,7 +182,7 @@ def problem_names(row: Operation) -> list[str]:
         names += ["malformed", "csrf", "exists", "invalid", "too-large", "media-type"]
     if row.current is not None:
         names.append("changed")
-    if row.at is not None:
+    if row.at is not None and not row.secret:
         names += ["in-progress", "key-reused"]
     return [name for name in TYPES if name in names]
 

@@ -60,6 +60,7 @@ class Operation:
     max_body: int | None = None  # bytes, where it may be more than a form's
     problems: tuple[str, ...] = ()  # besides those that follow from all this
     limit: str = ""  # how often one address may, where that is less than of others
+    secret: bool = False  # the answer holds one: it is kept nowhere
 
     @property
     def name(self) -> str:
@@ -104,6 +105,7 @@ class Declared(TypedDict, total=False):
     max_body: int
     problems: tuple[str, ...]
     limit: str
+    secret: bool
 
 
 OPERATIONS: dict[str, Operation] = {}  # by endpoint
@@ -155,8 +157,10 @@ def serve(row: Operation, ids: Mapping[str, Any]) -> ResponseReturnValue:
         arguments["body"] = _read_body(row, row.body)
     if not row.changes:
         return _conditional(_respond(row, row.view(**arguments)))
+    if row.secret:
+        idempotency.refuse()
     with transaction(session()):
-        if row.at is not None:
+        if row.at is not None and not row.secret:
             return idempotency.once(lambda: _change(row, arguments))
         return _change(row, arguments)
 
@@ -181,6 +185,8 @@ def _respond(row: Operation, result: BaseModel | None) -> Response:
         return Response(status=row.status)
     response = Response(result.model_dump_json(), row.status, content_type="application/json")
     response.add_etag()
+    if row.secret:
+        response.headers["Cache-Control"] = "no-store"
     if row.at is not None:
         response.headers["Location"] = PREFIX + row.at(result)
     return response

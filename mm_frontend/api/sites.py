@@ -193,11 +193,11 @@ def show_member() -> MemberOut:
     at=lambda made: f"/sites/{the_site().id}/members/{made.id}",
 )
 def add_member(body: MemberNew) -> MemberOut:
-    """A user who has an account. Others are invited on the site's page."""
+    """A user who has an account. Others are invited."""
     try:
         return member_out(membership.add(session(), the_site(), body.user, body.role, by_owner=may(OWN)))
     except InvalidValue:
-        raise InvalidValue("user", "has no account here; others are invited on the site's page") from None
+        raise InvalidValue("user", "has no account here; invite others: POST /sites/{site_id}/invitations") from None
 
 
 @operation(

@@ -17,6 +17,7 @@ from mm_frontend.api import (
     legacy,
     me,
     mirrors,
+    people,
     problems,
     sites,
 )
@@ -26,6 +27,7 @@ MODULES = (
     documents,
     me,
     sites,
+    people,
     hosts,
     details,
     deleted,

@@ -39,18 +39,19 @@ def add_member(site_id: int) -> ResponseReturnValue:  # noqa: ARG001
             membership.add(database, site, form.who.data, role, by_owner=may(OWN))
             return
         _, token = membership.invite(database, site, form.who.data, role, by=me(), by_owner=may(OWN), now=now())
-        links.append(_link(token))
+        links.append(link_of(token))
 
     if carried_out(form, change):
         if not links:
             return saved(gettext("%(who)s is a member now.", who=form.who.data.strip()), back_to_site()[0])
-        _write(form.who.data.strip(), links[0])
+        write_invitation(form.who.data.strip(), links[0], by=me())
         page = render_template("operators/invited.html", site=site, email=form.who.data.strip(), link=links[0])
         return keep_nowhere(make_response(page))
     return form_page(form, gettext("Add a member"), back_to_site(), submit=gettext("Add or invite"))
 
 
-def _link(token: str) -> str:
+def link_of(token: str) -> str:
+    """What an invited person opens."""
     path = url_for("operators.invitation", token=token)
     return (
         f"{frontend().public_url.rstrip('/')}{path}"
@@ -59,12 +60,12 @@ def _link(token: str) -> str:
     )
 
 
-def _write(address: str, link: str) -> None:
+def write_invitation(address: str, link: str, *, by: str) -> None:
     """The link is mailed at once and kept nowhere: whoever has it can use it."""
     if mail.is_set_up():
         name = the_site().name
         opening = gettext(
-            "%(me)s invites you to look after the mirrors of %(name)s. To become a member, open:", me=me(), name=name
+            "%(me)s invites you to look after the mirrors of %(name)s. To become a member, open:", me=by, name=name
         )
         closing = gettext("The link works once, for a week. If you do not know what this is about, do nothing.")
         mail.send(address, gettext("Invitation to %(name)s", name=name), f"{opening}\n\n{link}\n\n{closing}\n")

@@ -215,8 +215,8 @@ def list_requests(session: Session, site: Site) -> Sequence[SiteJoinRequest]:
     return session.scalars(query.order_by(SiteJoinRequest.id)).all()
 
 
-def answer(session: Session, request: SiteJoinRequest, site: Site, role: MemberRole | None) -> None:
-    """Let somebody in as viewer or admin, or (None) not. Raises NotAllowed for an owner."""
+def answer(session: Session, request: SiteJoinRequest, site: Site, role: MemberRole | None) -> SiteMember | None:
+    """Let somebody in as viewer or admin, or (None) not; the member. Raises NotAllowed for an owner."""
     if role is MemberRole.OWNER:
         raise NotAllowed("Let them in as admin, then make them the owner.")
     user = request.user
@@ -224,8 +224,8 @@ def answer(session: Session, request: SiteJoinRequest, site: Site, role: MemberR
         audit.note(session, "decline to join", site, {"user": user.name}, {})
         session.delete(request)
         session.flush()
-    else:
-        _join(session, site, user.id, user.name, role)
+        return None
+    return _join(session, site, user.id, user.name, role)
 
 
 def my_sites(session: Session, user_id: int) -> list[dict[str, Any]]:

@@ -40,6 +40,14 @@ change in person    registry:write   POST /sites/{site_id}/members
 own                 registry:write   PATCH /sites/{site_id}/members/{member_id}
 change in person    registry:write   DELETE /sites/{site_id}/members/{member_id}
 members             registry:write   DELETE /sites/{site_id}/membership
+change              registry:read    GET /sites/{site_id}/invitations
+change              registry:read    GET /sites/{site_id}/invitations/{invitation_id}
+change in person    registry:write   POST /sites/{site_id}/invitations
+change in person    registry:write   DELETE /sites/{site_id}/invitations/{invitation_id}
+change              registry:read    GET /sites/{site_id}/requests
+change              registry:read    GET /sites/{site_id}/requests/{request_id}
+change in person    registry:write   POST /sites/{site_id}/requests/{request_id}/accept
+change in person    registry:write   DELETE /sites/{site_id}/requests/{request_id}
 known               registry:read    GET /deleted
 own                 registry:write   POST /deleted/sites/{deleted_site_id}/restore
 change              registry:write   POST /deleted/hosts/{deleted_host_id}/restore
