@@ -17,9 +17,7 @@ _OPTION = "with_deleted"
 WITH_DELETED: dict[str, Any] = {_OPTION: True}  # execution options of a query that looks for deleted rows as well
 
 # Made once: making them takes longer than many a query.
-_HIDDEN = tuple(
-    with_loader_criteria(table, table.deleted_at.is_(None), include_aliases=True) for table in (Site, Host)
-)
+_HIDDEN = tuple(with_loader_criteria(table, table.deleted_at.is_(None), include_aliases=True) for table in (Site, Host))
 
 
 @event.listens_for(Session, "do_orm_execute")

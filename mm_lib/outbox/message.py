@@ -115,9 +115,7 @@ LETTERS: Mapping[Kind, _Letter] = {
         "{site} was approved",
         "An administrator has looked at your site {site} and approved it. Its hosts are crawled from now on, and "
         "clients are sent to them once they are up to date.",
-        (
-            "Add your hosts with their categories and URLs, if you have not done so yet. Thank you for running one.",
-        ),
+        ("Add your hosts with their categories and URLs, if you have not done so yet. Thank you for running one.",),
     ),
     Kind.SITE_DECLINED: _Letter(
         "{site} was not accepted",

@@ -67,6 +67,7 @@ class Bearer:
     site_id: int | None
     name: str  # of the user, or of the site
     role: Role  # what its user may do beyond the own sites, as far as the token's scopes say so
+    expires_at: datetime | None = None  # None: when it is revoked
 
     @property
     def label(self) -> str:
@@ -154,6 +155,7 @@ def find(session: Session, text: str, now: datetime) -> Bearer | None:
         site_id=token.site_id,
         name=user.name if user else site.name,
         role=_role(min(user.role, token.role, key=_RANKS.index), scopes) if user else Role.USER,
+        expires_at=token.expires_at,
     )
 
 

@@ -76,6 +76,13 @@ def make_token(session: Session, person: str, scopes: Iterable[str] | None = Non
     return tokens.make(session, owner, "test", wanted, by="test", role=role, now=NOW, lifetime=timedelta(days=30))[1]
 
 
+def _token_of_owner(session: Session) -> int:
+    """One that nobody uses."""
+    make_token(session, "owner", ["checkin"])
+    owner = session.scalars(select(User).where(User.name == "owner")).one()
+    return tokens.list_tokens(session, owner, NOW)[0].id
+
+
 @contextmanager
 def opened(template: Path, folder: Path) -> Iterator[ApiWorld]:
     """An application on a database of its own."""
@@ -87,6 +94,7 @@ def opened(template: Path, folder: Path) -> Iterator[ApiWorld]:
         with transaction(session):
             _add_content(session, registry)
             texts = {person: make_token(session, person) for person in (*PEOPLE[1:], "site")}
+            registry.ids["own_token_id"] = _token_of_owner(session)
     app = create_app(world.SETTINGS, engine)
     enabled, guards.limiter.enabled = guards.limiter.enabled, False
     try:
