@@ -159,7 +159,7 @@ def _make(owner: User | Site, body: TokenNew) -> TokenMade:
     _lend(body.scopes)
     ends = caller.bearer.expires_at if caller.bearer else None
     limits = [timedelta(days=body.days)] if body.days is not None else []
-    limits += [min(ends - moment, LONGEST)] if ends is not None else []
+    limits += [ends - moment] if ends is not None else []
     row, text = tokens.make(
         session(),
         owner,
