@@ -39,6 +39,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Minutes = Annotated[float, Field(gt=0)]
 _NoneIfEmpty = BeforeValidator(lambda value: None if value == "" else value)
 OptionalPath = Annotated[Path | None, _NoneIfEmpty]
+Gateway = Annotated[Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None, _NoneIfEmpty]
 OptionalSecret = Annotated[SecretStr | None, _NoneIfEmpty]
 OptionalDays = Annotated[float | None, Field(ge=0), _NoneIfEmpty]
 
@@ -252,7 +253,7 @@ class CrawlerSettings(Section):
     metrics_directory: OptionalPath = Field(
         None, description="each run leaves its figures there, for node_exporter's textfile collector; none: not written"
     )
-    metrics_push_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = Field(
+    metrics_push_url: Gateway = Field(
         None, description="a Prometheus Pushgateway that each run sends its figures to; none: not sent"
     )
     keep_jobs_days: float = Field(7.0, gt=0, description="jobs that have ended are kept so long")
