@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -52,7 +53,15 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         """Called in each worker: connections must not be shared between processes."""
         log.configure(self.settings.log)
-        return build(self.settings)
+        application = build(self.settings)
+        settle()
+        return application
+
+
+def settle() -> None:
+    """What was loaded lives as long as the process: to look through it takes 0.2 s in the middle of somebody's page."""
+    gc.collect()
+    gc.freeze()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

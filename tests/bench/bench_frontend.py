@@ -29,6 +29,7 @@ if __name__ == "__main__":
 
 from mm_frontend import guards
 from mm_frontend.app import create_app
+from mm_frontend.wsgi import settle
 from mm_lib.database import make_engine
 from mm_lib.settings import DatabaseSettings, FrontendSettings
 from tests.bench import frontend_world, processes
@@ -103,6 +104,7 @@ def measure_pages(engine: Engine, values: dict[str, Any]) -> None:
     guards.limiter.enabled = False
     found: list[Cost] = []
     app = create_app(world.settings(cache_seconds=FrontendSettings().cache_seconds), engine)
+    settle()  # as mm-frontend does in each of its processes
     for person in ("anonymous", *frontend_world.PEOPLE):
         client = signed_in(app, person)
         costs = (cost(client, engine, page, person) for page in pages(app, values | MORE))
