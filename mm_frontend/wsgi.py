@@ -19,7 +19,6 @@ from mm_lib import log
 from mm_lib.cli.common import config_option
 from mm_lib.settings import Settings, SettingsError, load, require_secret
 
-
 COLLECTIONS = (20_000, 20, 100)  # objects that are new, and how many collections before the next generation's
 
 
