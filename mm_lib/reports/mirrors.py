@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.base import State
@@ -16,8 +15,10 @@ from mm_lib.model.content import Category, Product
 from mm_lib.model.hiding import WITH_DELETED
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.sites import Site
-from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
+from mm_lib.model.state import Health, HostCategoryHealth
 from mm_lib.reports.document import percent
+from mm_lib.services import uptime
+from mm_lib.services.uptime import Change
 from mm_lib.statistics.figures import Span
 
 CERTIFICATE_SOON = timedelta(days=14)
@@ -173,7 +174,7 @@ def _carried(session: Session, start: datetime, end: datetime) -> dict[int, list
         .where(HostCategory.created_at < end)
         .order_by(Category.name)
     )
-    before, during = _history(session, start, end)
+    before, during = uptime.history(session, start, end)
     found: dict[int, list[Carried]] = defaultdict(list)
     for has, category, product, now in session.execute(query):
         changes = during.get(has.id, [])
@@ -183,46 +184,26 @@ def _carried(session: Session, start: datetime, end: datetime) -> dict[int, list
     return found
 
 
-def _first(changes: Sequence[Any], now: HostCategoryHealth | None, end: datetime) -> tuple[Health, str]:
+def _first(changes: Sequence[Change], now: HostCategoryHealth | None, end: datetime) -> Change:
     """Without a history before the period: as new ones are; without any until its end (an import), as it was since."""
     if changes or now is None or now.since >= end:
-        return Health.ACTIVE, ""
-    return now.health, now.reason
+        return Change(end, Health.ACTIVE)
+    return Change(now.since, now.health, now.reason)
 
 
 def _told(
-    category: str, product: str, first: tuple[Health, str], changes: Sequence[Any], period: tuple[datetime, datetime]
+    category: str, product: str, first: Change, changes: Sequence[Change], period: tuple[datetime, datetime]
 ) -> Carried:
     start, end = period
-    (health, reason), since, outages, away = first, start, 0, 0.0
-    for at, changed, why in [*((max(row.at, start), row.health, row.reason) for row in changes), (end, None, "")]:
-        if health is Health.QUARANTINED:
-            away += (at - since).total_seconds()
-        if changed is None:
-            break
-        outages += changed is Health.QUARANTINED and health is not Health.QUARANTINED
-        health, reason, since = changed, why, at
-    return Carried(category, product, health, reason, outages, max(0.0, (end - start).total_seconds()), away)
+    last = changes[-1] if changes else first
+    known = max(0.0, (end - start).total_seconds())
+    away = uptime.quarantined(first.health, changes, start, end)
+    return Carried(category, product, last.health, last.reason, uptime.outages(first.health, changes), known, away)
 
 
 def _uptime(carried: Sequence[Carried]) -> float | None:
     known = sum(each.known for each in carried)
     return 1 - sum(each.away for each in carried) / known if known else None
-
-
-def _history(
-    session: Session, start: datetime, end: datetime
-) -> tuple[dict[int, tuple[Health, str]], dict[int, list[Any]]]:
-    """The last change of each host-category before the period, and those in it, in order."""
-    table = HealthChange
-    last = select(func.max(table.id)).where(table.at < start).group_by(table.host_category_id)
-    earlier = select(table.host_category_id, table.health, table.reason).where(table.id.in_(last))
-    before = {id_: (health, reason) for id_, health, reason in session.execute(earlier)}
-    during: dict[int, list[Any]] = defaultdict(list)
-    inside = select(table).where(table.at >= start, table.at < end).order_by(table.at, table.id)
-    for row in session.scalars(inside):
-        during[row.host_category_id].append(row)
-    return before, during
 
 
 def _addresses(session: Session, end: datetime) -> dict[int, list[str]]:

@@ -182,7 +182,7 @@ def _entry(
         "action": f"{action} {kind.__tablename__}" if " " not in action else action,
         "object_type": kind.__tablename__,
         "object_id": getattr(row, "id", None),
-        "object_name": "" if name is None else str(name),
+        "object_name": "" if name is None else str(_told_of(row, RECORDED[kind], name)),
         "before": before,
         "after": after,
     }
@@ -212,7 +212,7 @@ def _columns(row: Base) -> list[str]:
 
 def _values(row: Base) -> dict[str, Any]:
     loaded = inspect(row).dict
-    return {name: _plain(name, loaded[name]) for name in _columns(row) if name in loaded}
+    return {name: _told_of(row, name, loaded[name]) for name in _columns(row) if name in loaded}
 
 
 def _whole(session: Session, row: Base) -> dict[str, Any]:
@@ -231,9 +231,17 @@ def _difference(row: Base) -> tuple[dict[str, Any], dict[str, Any]]:
     for name in _columns(row):
         history = inspect(row).attrs[name].history
         if history.has_changes() and history.deleted != history.added:
-            before[name] = _plain(name, history.deleted[0] if history.deleted else None)
-            after[name] = _plain(name, history.added[0] if history.added else None)
+            before[name] = _told_of(row, name, history.deleted[0] if history.deleted else None)
+            after[name] = _told_of(row, name, history.added[0] if history.added else None)
     return before, after
+
+
+def _told_of(row: Base, name: str, value: Any) -> Any:
+    """A column's value; of a webhook's address not the query, in which receivers keep their secrets."""
+    if isinstance(row, Webhook) and name == "url" and value:
+        address, mark, _ = str(value).partition("?")
+        return f"{address}?{HIDDEN}" if mark else address
+    return _plain(name, value)
 
 
 _PLAIN: dict[type, Callable[[Any], Any]] = {bytes: bytes.hex, set: sorted, frozenset: sorted}

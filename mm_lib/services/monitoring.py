@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -15,9 +15,8 @@ from mm_lib.model.outbox import Delivery
 from mm_lib.model.sites import Site
 from mm_lib.model.state import CrawlRun, HostCategoryHealth, Job
 from mm_lib.model.statistics import PropagationVersion
+from mm_lib.services.propagation import FOLLOWED
 from mm_lib.services.scans import last_scans
-
-FOLLOWED = timedelta(days=14)
 
 
 class Measure(NamedTuple):

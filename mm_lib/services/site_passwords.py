@@ -11,6 +11,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mm_lib.database import begin
 from mm_lib.model.sites import Site, SitePassword
 from mm_lib.services.errors import InvalidValue
 
@@ -30,6 +31,9 @@ def change(session: Session, site: Site, now: datetime, *, overlap: timedelta = 
         raise InvalidValue("password", f"must have {MIN_LENGTH} to {MAX_LENGTH} characters")
     if not timedelta() <= overlap <= timedelta(days=MAX_OVERLAP_DAYS):
         raise InvalidValue("overlap", f"must be 0 to {MAX_OVERLAP_DAYS} days")
+    # Two people at the same moment would each keep the one that was there: the second waits until the first is done.
+    begin(session)
+    session.scalar(select(Site.id).where(Site.id == site.id).with_for_update())
     new = password or secrets.token_urlsafe(_BYTES)
     kept = _newest(session, site, now) if overlap else None
     for row in _all(session, site):

@@ -31,6 +31,7 @@ class Change(NamedTuple):
 
     at: datetime
     health: Health
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class _Carried(NamedTuple):
 def uptimes(session: Session, now: datetime) -> list[Uptime]:
     """All public mirrors, by name; in three queries."""
     start = now - timedelta(days=max(DAYS))
-    before, during = _history(session, start)
+    before, during = history(session, start, now)
     hosts: dict[int, tuple[str, str, str | None]] = {}
     carried: dict[int, list[_Carried]] = defaultdict(list)
     for row in session.execute(_rows()).all():
@@ -69,12 +70,13 @@ def uptimes(session: Session, now: datetime) -> list[Uptime]:
         histories = []
         for one in carried[id_]:
             changes = during.get(one.host_category_id, [])
-            first = before.get(one.host_category_id) or (Health.ACTIVE if changes else one.health)
+            earlier = before.get(one.host_category_id)
+            first = earlier.health if earlier else Health.ACTIVE if changes else one.health
             histories.append((one.since, first, changes))
         worst = max(carried[id_], key=lambda one: WORST.index(one.health))
         shares = tuple(_share(histories, now - timedelta(days=days), now) for days in DAYS)
-        outages = sum(_outages(first, changes) for _, first, changes in histories)
-        found.append(Uptime(id_, name, site, country, worst.health, worst.changed_at, shares, outages))
+        began = sum(outages(first, changes) for _, first, changes in histories)
+        found.append(Uptime(id_, name, site, country, worst.health, worst.changed_at, shares, began))
     return sorted(found, key=lambda one: (one.name, one.id))
 
 
@@ -96,16 +98,17 @@ def _rows() -> Any:
     )
 
 
-def _history(session: Session, start: datetime) -> tuple[dict[int, Health], dict[int, list[Change]]]:
-    """How each category was when the period began, and what changed in it, in order."""
+def history(session: Session, start: datetime, end: datetime) -> tuple[dict[int, Change], dict[int, list[Change]]]:
+    """The last change of each category on a host before the period, and those in it, in order."""
     table = HealthChange
     last = select(func.max(table.id)).where(table.at < start).group_by(table.host_category_id)
-    earlier = select(table.host_category_id, table.health).where(table.id.in_(last))
-    before = dict(iter(session.execute(earlier)))
+    told = (table.host_category_id, table.at, table.health, table.reason)
+    earlier = session.execute(select(*told).where(table.id.in_(last)))
+    before = {id_: Change(at, health, reason) for id_, at, health, reason in earlier}
     during: dict[int, list[Change]] = defaultdict(list)
-    inside = select(table.host_category_id, table.at, table.health).where(table.at >= start)
-    for id_, at, health in session.execute(inside.order_by(table.at, table.id)):
-        during[id_].append(Change(at, health))
+    inside = select(*told).where(table.at >= start, table.at < end)
+    for id_, at, health, reason in session.execute(inside.order_by(table.at, table.id)):
+        during[id_].append(Change(at, health, reason))
     return before, during
 
 
@@ -117,11 +120,11 @@ def _share(
         begin = max(start, since)
         if begin < end:
             known += (end - begin).total_seconds()
-            away += _quarantined(first, changes, begin, end)
+            away += quarantined(first, changes, begin, end)
     return 1 - away / known if known else None
 
 
-def _quarantined(first: Health, changes: Sequence[Change], begin: datetime, end: datetime) -> float:
+def quarantined(first: Health, changes: Sequence[Change], begin: datetime, end: datetime) -> float:
     """Seconds in quarantine between two moments."""
     seconds, health, at = 0.0, first, begin
     for change in (*changes, Change(end, Health.ACTIVE)):
@@ -132,6 +135,7 @@ def _quarantined(first: Health, changes: Sequence[Change], begin: datetime, end:
     return seconds
 
 
-def _outages(first: Health, changes: Sequence[Change]) -> int:
+def outages(first: Health, changes: Sequence[Change]) -> int:
+    """How often quarantine began."""
     states = [first, *(change.health for change in changes)]
     return sum(now is Health.QUARANTINED and then is not Health.QUARANTINED for then, now in pairwise(states))

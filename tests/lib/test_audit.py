@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from mm_lib.database import transaction
 from mm_lib.model.accounts import AuditEvent, SecondFactor, User
 from mm_lib.model.hosts import Host, HostAclAddress, HostCategoryUrl
-from mm_lib.model.outbox import Event
+from mm_lib.model.outbox import Event, Webhook
 from mm_lib.model.sites import SitePassword
 from mm_lib.services import audit, deletion, maintenance, membership, second_factor
 from tests import factories as make
@@ -78,6 +78,21 @@ def test_of_secrets_only_their_being_there_is_told(session: Session, host: Host)
     session.add(User(name="bert", password_hash=secret))
     found = [event.after or {} for event in events(session)]
     assert [after["password_hash"] for after in found] == [audit.HIDDEN, audit.HIDDEN]
+
+
+def test_the_query_of_a_webhook_is_not_told(session: Session, host: Host) -> None:
+    """Receivers keep their secrets there, and viewers read the events of their site."""
+    hook = Webhook(site_id=host.site_id, url="https://hooks.example.org/in?token=s3cret", secret="whsec_x")
+    session.add(hook)
+    session.flush()
+    hook.url = "https://hooks.example.org/in?token=n3w"
+    session.flush()
+    session.delete(hook)
+    told = [(event.object_name, event.before, event.after) for event in events(session)]
+    assert len(told) == 3
+    assert "s3cret" not in str(told)
+    assert "n3w" not in str(told)
+    assert "https://hooks.example.org/in?" in str(told)
 
 
 def test_an_operation_that_records_itself_gets_no_second_event(session: Session, host: Host) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Thread
+from threading import Barrier, Thread
 
 import pytest
 from argon2 import PasswordHasher, profiles
@@ -162,6 +163,26 @@ def test_at_most_two_passwords_work_and_none_once_they_are_withdrawn(session: Se
     assert works == [False, True, True]
     assert site_passwords.withdraw(session, host.site) == 2
     assert not site_passwords.matches(session, host.site, third, NOW + DAY)
+
+
+def test_two_changes_at_the_same_moment_leave_two_passwords(session: Session, host: Host, engine: Engine) -> None:
+    site_id = host.site_id
+    session.commit()
+    together = Barrier(2)
+
+    def change() -> str:
+        with make_sessions(engine)() as own:
+            site = own.get_one(Site, site_id)
+            together.wait(timeout=10)
+            with transaction(own):
+                return site_passwords.change(own, site, NOW)
+
+    with ThreadPoolExecutor(2) as pool:
+        made = [task.result() for task in [pool.submit(change), pool.submit(change)]]
+    session.expire_all()
+    site = session.get_one(Site, site_id)
+    assert len(site_passwords.current(session, site, NOW)) == 2
+    assert all(site_passwords.matches(session, site, password, NOW) for password in made)
 
 
 def test_a_change_without_overlap_ends_all_others_at_once(session: Session, host: Host) -> None:
