@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mm_frontend.api.calling import caller, now
-from mm_frontend.api.models import Input, Name, Output, ShortText, Text
+from mm_frontend.api.models import Input, Name, Output, ShortText, clean
 from mm_frontend.api.operation import operation
 from mm_frontend.api.problems import Problem
 from mm_frontend.db import session
@@ -30,7 +30,9 @@ class CheckIn(Input):
 
     host: Name = Field(description="As it is called on the server.")
     site: ShortText = Field("", description="Its site; with a site's token it goes without saying.")
-    password: Annotated[Text, Field(max_length=MAX_PASSWORD)] = Field("", description="The site's, instead of a token.")
+    password: Annotated[str, Field(max_length=MAX_PASSWORD), AfterValidator(clean)] = Field(
+        "", description="The site's, instead of a token."
+    )
     active: bool | None = Field(None, description="Switches the host on or off; without it, it stays as it is.")
     categories: dict[ShortText, Annotated[list[Path], Field(max_length=MAX_PATHS)]] = Field(
         {}, description="Each category with all of its directories, as paths below its top directory, which is ''."

@@ -29,19 +29,20 @@ from mm_lib.services.overview import CategoryOverview, RepositoryOverview
 LARGEST_ASN = 4_294_967_295
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """Text that every database can hold. Raises ValueError."""
     if "\0" in text:
         raise ValueError("must not hold a NUL character")
     return text
 
 
-Text = Annotated[str, AfterValidator(_clean)]
-ShortText = Annotated[Text, Field(max_length=255)]
-Name = Annotated[Text, Field(min_length=1, max_length=255)]
-LongText = Annotated[Text, Field(max_length=2000)]
-Address = Annotated[Text, Field(min_length=1, max_length=1000)]
-Reason = Annotated[Text, Field(max_length=500)]
-CountryCode = Annotated[Text, Field(pattern="^[A-Za-z]{2}$", description="ISO 3166, two letters.")]
+# The length first: what a validator has gone over is counted in "items" by the message.
+ShortText = Annotated[str, Field(max_length=255), AfterValidator(clean)]
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(clean)]
+LongText = Annotated[str, Field(max_length=2000), AfterValidator(clean)]
+Address = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(clean)]
+Reason = Annotated[str, Field(max_length=500), AfterValidator(clean)]
+CountryCode = Annotated[str, Field(pattern="^[A-Za-z]{2}$", description="ISO 3166, two letters.")]
 Asn = Annotated[int, Field(ge=1, le=LARGEST_ASN)]
 _BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
 # A moment that databases and calendars have, also in every zone.

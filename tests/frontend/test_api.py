@@ -270,6 +270,12 @@ def test_what_is_wrong_is_pointed_to_and_not_repeated(api: ApiWorld) -> None:
     assert "secret" not in answer.get_data(as_text=True)
 
 
+def test_a_text_that_is_too_long_is_told_so_in_characters(api: ApiWorld) -> None:
+    answer = api.ask("owner", "PATCH", api.path("/sites/{site_id}"), {"name": "x" * 256})
+    assert answer.status_code == 422
+    assert "at most 255 characters" in answer.get_data(as_text=True)
+
+
 def test_a_member_without_an_account_is_pointed_to_by_the_name_in_the_body(api: ApiWorld) -> None:
     answer = api.ask("owner", "POST", api.path("/sites/{site_id}/members"), {"user": "nobody", "role": "viewer"})
     assert [error["pointer"] for error in answer.get_json()["errors"]] == ["#/user"]
