@@ -67,3 +67,14 @@ def test_the_redirector_has_its_runtime_directory_and_sees_geoip_files() -> None
     found = keys(ROOT / "utils/systemd/mm-redirector.service")
     assert found["RuntimeDirectory"] == "mirrormanager-redirector"
     assert not {"InaccessiblePaths", "TemporaryFileSystem", "RootDirectory", "ReadOnlyPaths"} & set(found)
+
+
+@pytest.mark.parametrize(
+    "command", ["mm-crawler propagation", "mm-admin statistics ingest", "mm-admin statistics expire"]
+)
+def test_what_the_statistics_live_on_runs_by_itself(command: str) -> None:
+    """With cron as with systemd: pages and alarms without it would stay empty and silent."""
+    cron = (ROOT / "utils/cron/mirrormanager").read_text()
+    assert re.search(rf"^[\d*].*{command}\b", cron, re.MULTILINE)
+    running = [unit for unit in SERVICES if re.search(rf"^ExecStart=.*{command}\b", unit.read_text(), re.MULTILINE)]
+    assert [unit.with_suffix(".timer").exists() for unit in running] == [True]
