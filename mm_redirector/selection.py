@@ -257,11 +257,15 @@ def _nearness(client: Vector, index: Index, half_at_km: float) -> Nearness:
     places, origin = index.places, np.array(client)
 
     def measure(hosts: Hosts) -> Numbers:
-        kilometres = np.arccos(np.clip(places[hosts] @ origin, -1.0, 1.0)) * EARTH_RADIUS_KM
-        near = np.maximum(1.0 / (1.0 + (kilometres / half_at_km) ** 2), MIN_NEARNESS)
-        return np.where(np.isnan(near), UNKNOWN_NEARNESS, near)
+        return fading(np.arccos(np.clip(places[hosts] @ origin, -1.0, 1.0)) * EARTH_RADIUS_KM, half_at_km)
 
     return measure
+
+
+def fading(kilometres: Numbers, half_at_km: float) -> Numbers:
+    """The factors of hosts that are so far away; NaN: not known."""
+    near = np.maximum(1.0 / (1.0 + (kilometres / half_at_km) ** 2), MIN_NEARNESS)
+    return np.where(np.isnan(near), UNKNOWN_NEARNESS, near)
 
 
 class _Hosts(NamedTuple):
