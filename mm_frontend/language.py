@@ -24,7 +24,10 @@ from mm_frontend.settings import frontend
 TRANSLATIONS = Path(__file__).parent / "translations"
 LANGUAGES = ("en", *sorted(path.name for path in TRANSLATIONS.iterdir() if path.is_dir()))
 # Parts of the application that are translated; the others are English as a whole, menu included, rather than a mixture.
-TRANSLATED = (None, "public", "files", "branding", "auth", "operators")
+TRANSLATED = (
+    *(None, "public", "files", "branding", "auth", "operators"),
+    *("statistics", "propagation", "maps", "mirror_health"),
+)
 COOKIE = "mm_language"
 YEAR = 365 * 24 * 3600
 

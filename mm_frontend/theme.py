@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from datetime import UTC, date, datetime, timedelta
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from babel.dates import format_datetime, format_timedelta
-from babel.numbers import format_decimal, format_percent
+from babel.dates import format_date, format_datetime, format_time, format_timedelta
+from babel.numbers import format_decimal, format_percent, get_decimal_symbol
 from babel.units import format_unit
 from flask import Flask, url_for
 from flask_babel import gettext
@@ -47,6 +47,10 @@ def register(app: Flask, configured: Settings) -> None:
         bandwidth=bandwidth,
         duration=duration,
         number=number,
+        fixed=fixed,
+        percent=percent,
+        day=day,
+        minute=minute,
         country=lambda code: country_names(language.current()).get(code, code),
         freshness=freshness,
         ago=lambda moment: ago(moment, datetime.now(UTC)),
@@ -87,6 +91,21 @@ def number(value: float) -> str:
     return str(format_decimal(value, locale=language.current()))
 
 
+@cache
+def _decimal_sign(of: str) -> str:
+    return str(get_decimal_symbol(of))
+
+
+def fixed(value: float, digits: int = 2, signed: bool = False) -> str:
+    """A number below a thousand with so many digits after the decimal sign; tables have thousands of them."""
+    return f"{value:{'+' if signed else ''}.{digits}f}".replace(".", _decimal_sign(language.current()))
+
+
+def percent(share: float, digits: int = 1, signed: bool = False) -> str:
+    """0.25 -> "25.0 %"."""
+    return f"{fixed(100 * share, digits, signed)} %"
+
+
 def bandwidth(mbps: int) -> str:
     """10000 -> "10 Gbit/s"."""
     return f"{number(mbps / 1000)} Gbit/s" if mbps >= 1000 else f"{number(mbps)} Mbit/s"
@@ -107,6 +126,22 @@ def freshness(category: MirrorCategory) -> str:
     return str(
         gettext("%(percent)s in sync", percent=format_percent(category.percent / 100, locale=language.current()))
     )
+
+
+@lru_cache(1 << 12)
+def _day(value: date, of: str) -> str:
+    return str(format_date(value, "medium", locale=of))
+
+
+def day(value: date) -> str:
+    """A date."""
+    return _day(value, language.current())
+
+
+def minute(value: datetime) -> str:
+    """A date with its time, for columns whose head says UTC."""
+    moment_ = value.astimezone(UTC)
+    return f"{day(moment_.date())}, {format_time(moment_, 'short', tzinfo=UTC, locale=language.current())}"
 
 
 def moment(value: datetime) -> str:

@@ -18,6 +18,7 @@ FRONTEND = Path(__file__).parent.parent / "mm_frontend"
 VISITED = (
     *("public/", "templates/public/", "templates/errors/", "templates/base.html", "templates/_macros.html"),
     *("auth/", "templates/auth/", "operators/", "templates/operators/"),
+    *("statistics/", "templates/statistics/"),
 )
 VISITED_MODULES = ("theme.py", "errors.py", "language.py")
 _METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
+from flask_babel import lazy_gettext as _
 
 from mm_frontend import language
 from mm_frontend.db import session
@@ -33,12 +33,12 @@ blueprint.after_request(conditional.finish)
 DAYS = 7  # of requests, unless others are asked for
 SHADES = (0.001, 0.005, 0.02, 0.08)  # of all requests: where the next darker one begins
 PARTS = (
-    (lazy_gettext("Africa"), (20, 3), 2),
-    (lazy_gettext("Asia"), (95, 35), 2),
-    (lazy_gettext("Europe"), (13, 50), 4),
-    (lazy_gettext("North America"), (-98, 45), 2),
-    (lazy_gettext("Oceania"), (140, -25), 4),
-    (lazy_gettext("South America"), (-60, -20), 2),
+    (_("Africa"), (20, 3), 2),
+    (_("Asia"), (95, 35), 2),
+    (_("Europe"), (13, 50), 4),
+    (_("North America"), (-98, 45), 2),
+    (_("Oceania"), (140, -25), 4),
+    (_("South America"), (-60, -20), 2),
 )
 
 
@@ -86,17 +86,17 @@ def world() -> ResponseReturnValue:
     """The map, or a part of it."""
     form = twins.wanted(twins.JSON, tables.CSV)
     if form == twins.HTML:
-        return kept_page(kept_registry(), "statistics/map.html", lambda: _page(*_read()))
-    span, places, countries = _read()
+        return kept_page(kept_registry(), "statistics/map.html", lambda: _page(*_read(language.current())))
+    span, places, countries = _read("en")  # the same for every program
     if form == twins.JSON:
         return twins.as_json(_as_json(span, places, countries))
     return _as_csv(places, countries)
 
 
-def _read() -> tuple[Span | None, Sequence[Place], list[_Row]]:
+def _read(words: str) -> tuple[Span | None, Sequence[Place], list[_Row]]:
     span, rows = _requests()
     places = services.places(session(), {mirror.id: mirror for mirror in kept_registry().mirrors})
-    return span, places, _countries(places, rows)
+    return span, places, _countries(places, rows, country_names(words))
 
 
 def _requests() -> tuple[Span | None, Mapping[str, tuple[int, float]]]:
@@ -111,8 +111,7 @@ def _requests() -> tuple[Span | None, Mapping[str, tuple[int, float]]]:
     return span, {row.name: (row.requests, row.share) for row in found.rows}
 
 
-def _countries(places: Sequence[Place], rows: Mapping[str, tuple[int, float]]) -> list[_Row]:
-    names = country_names(language.current())
+def _countries(places: Sequence[Place], rows: Mapping[str, tuple[int, float]], names: Mapping[str, str]) -> list[_Row]:
     mirrors = Counter(place.country for place in places if place.country)
     codes = {code for code in rows if code in names} | mirrors.keys()
     found = [_Row(code, names.get(code, code), *rows.get(code, (0, 0.0)), mirrors[code]) for code in codes]
@@ -172,7 +171,7 @@ def _marks(places: Sequence[Place], view: View, link: partial[str]) -> list[_Mar
     known = [(place, point) for place in places if (point := _point(place))]
     order = list(Service)
     marks = []
-    for cluster in drawing.clusters([point for _, point in known], drawing.CLOSE / view.zoom):
+    for cluster in drawing.clusters([each[1] for each in known], drawing.CLOSE / view.zoom):
         members = [known[number][0] for number in cluster.members]
         nearer = view.nearer(cluster.point) if len(members) > 1 else None
         target = link(nearer) if nearer else f"#mirror-{members[0].id}"

@@ -10,6 +10,7 @@ from typing import Any
 from babel.dates import format_timedelta
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 
 from mm_frontend import language
 from mm_frontend.db import session
@@ -19,6 +20,7 @@ from mm_frontend.settings import crawler
 from mm_frontend.statistics import tables
 from mm_frontend.statistics.asked import read_day
 from mm_lib.services import propagation as services
+from mm_lib.services.errors import NotFound
 from mm_lib.services.mirrors import Mirror
 from mm_lib.services.propagation import AGES, MILESTONES, Ages, Alarm, Behind, Measured, Reached, Standing
 
@@ -87,7 +89,10 @@ class _Page:
 @blueprint.get("/propagation/<int:repository_id>")
 def repository(repository_id: int) -> ResponseReturnValue:
     """One repository: its measurements over time, how each version spread, and who is behind."""
-    found = _read(services.repository(session(), repository_id))
+    try:
+        found = _read(services.repository(session(), repository_id))
+    except NotFound:
+        raise NotFound(gettext("Repository not found.")) from None
     form = twins.wanted(twins.JSON, tables.CSV)
     if form == twins.JSON:
         return twins.as_json(_as_json(found))

@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from babel.dates import format_date
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext, lazy_gettext
+from flask_babel import lazy_gettext as _
 
-from mm_frontend import language
+from mm_frontend import language, theme
 from mm_frontend.db import session
 from mm_frontend.public import conditional, twins
 from mm_frontend.statistics import documents
@@ -31,15 +30,31 @@ BEFORE_A_DAY = 27  # days that the curve of one day begins before it
 UNKNOWN, OTHER = "N/", "other"  # as they are stored
 
 TITLES = {
-    AccessDimension.COUNTRY: lazy_gettext("Countries"),
-    AccessDimension.REPOSITORY: lazy_gettext("Repositories"),
-    AccessDimension.ARCH: lazy_gettext("Architectures"),
-    AccessDimension.TIER: lazy_gettext("Nearness"),
-    AccessDimension.HOST: lazy_gettext("Mirrors offered first"),
-    AccessDimension.PROTOCOL: lazy_gettext("Protocols"),
-    AccessDimension.FAMILY: lazy_gettext("Address families"),
-    AccessDimension.CLIENT: lazy_gettext("Programs"),
-    AccessDimension.KIND: lazy_gettext("Kinds of answers"),
+    AccessDimension.COUNTRY: _("Countries"),
+    AccessDimension.REPOSITORY: _("Repositories"),
+    AccessDimension.ARCH: _("Architectures"),
+    AccessDimension.TIER: _("Nearness"),
+    AccessDimension.HOST: _("Mirrors offered first"),
+    AccessDimension.PROTOCOL: _("Protocols"),
+    AccessDimension.FAMILY: _("Address families"),
+    AccessDimension.CLIENT: _("Programs"),
+    AccessDimension.KIND: _("Kinds of answers"),
+}
+# Names that are words; others, such as "dnf" and "https", are the same in every language.
+WORDS = {
+    AccessDimension.COUNTRY: {UNKNOWN: _("Unknown"), OTHER: _("Countries with few requests")},
+    AccessDimension.HOST: {OTHER: _("Other mirrors")},
+    AccessDimension.CLIENT: {OTHER: _("Other programs")},
+    AccessDimension.KIND: {"redirect": _("Redirect")},
+    AccessDimension.TIER: {  # what the first mirror and the client have in common
+        "netblock": _("Same netblock"),
+        "location": _("Location group"),
+        "asn": _("Same autonomous system"),
+        "requested": _("Country that was asked for"),
+        "country": _("Same country"),
+        "continent": _("Same continent"),
+        "global": _("Anywhere in the world"),
+    },
 }
 
 
@@ -105,26 +120,19 @@ def _page(asked: Asked, found: Figures, points: tuple[Point, ...]) -> dict[str, 
         "link": partial(_link, asked),
         "shown": partial(_shown, asked.dimension),
         "span": _span,
-        "day": _day,
     }
 
 
-def _day(day: Any) -> str:
-    return str(format_date(day, "medium", locale=language.current()))
-
-
 def _span(span: Span) -> str:
-    return _day(span.first) if span.days == 1 else f"{_day(span.first)} – {_day(span.last)}"
+    first, last = theme.day(span.first), theme.day(span.last)
+    return first if span.days == 1 else f"{first} – {last}"
 
 
 def _shown(dimension: AccessDimension, name: str) -> str:
     """A name as people read it."""
-    if dimension is AccessDimension.COUNTRY:
-        if name == UNKNOWN:
-            return str(gettext("Unknown"))
-        if name == OTHER:
-            return str(gettext("Countries with few requests"))
-        return country_names(language.current()).get(name, name)
-    if dimension is AccessDimension.HOST and name == OTHER:
-        return str(gettext("Other mirrors"))
-    return name.lower() if dimension in (AccessDimension.TIER, AccessDimension.KIND) else name
+    if dimension in (AccessDimension.TIER, AccessDimension.KIND):
+        name = name.lower()  # as they are in the redirector's log; others' may have capitals
+    words = WORDS.get(dimension, {})
+    if name in words:
+        return str(words[name])
+    return country_names(language.current()).get(name, name) if dimension is AccessDimension.COUNTRY else name

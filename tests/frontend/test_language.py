@@ -79,7 +79,7 @@ def test_every_text_that_visitors_see_is_translated_with_its_placeholders(langua
 NAMES = {"AS", "CSV", "IPv4", "IPv6", "JSON", "SVG", "kB"}  # the same in every language
 
 
-@pytest.mark.parametrize("part", ["auth", "operators", "public", "errors"])
+@pytest.mark.parametrize("part", ["auth", "operators", "public", "statistics", "errors"])
 def test_no_page_of_a_translated_part_has_a_text_that_is_not_marked(part: str) -> None:
     found = {}
     for path in (TEMPLATES / part).glob("*.html"):
