@@ -23,6 +23,7 @@ class Installation:
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}  # the servers, by program
         self.environment = {
             "PATH": f"{BIN}:/usr/bin:/bin:/usr/sbin:/sbin",
             "LC_ALL": "C.UTF-8",
@@ -63,6 +64,7 @@ class Installation:
                 stdout=stream,
                 stderr=stream,
             )
+        self.processes[program] = process
         try:
             _wait(process, f"{url}/healthz/ready", log)
             yield url
