@@ -75,7 +75,14 @@ def upgrade() -> None:
         sa.Column("clients", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("clients >= 0", name=op.f("ck_access_statistic_clients_not_negative")),
         sa.CheckConstraint("requests >= 0", name=op.f("ck_access_statistic_requests_not_negative")),
-        sa.PrimaryKeyConstraint("level", "dimension", "start", "name", name=op.f("pk_access_statistic")),
+        sa.PrimaryKeyConstraint(
+            "level",
+            "dimension",
+            "start",
+            "name",
+            name=op.f("pk_access_statistic"),
+            postgresql_include=["requests", "clients"],
+        ),
     )
     op.create_table(
         "access_tally",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from sqlalchemy import and_, func, select, union_all
+from sqlalchemy import BigInteger, String, and_, cast, func, literal_column, select, type_coerce, union_all
 from sqlalchemy.orm import Session
 
 from mm_lib.model.hosts import Host
@@ -34,8 +34,7 @@ class Span:
         return (self.last - self.first).days + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One name. Shares are of all requests of the period, as in the reference."""
 
     name: str
@@ -115,54 +114,58 @@ def _days_known(span: Span, known: Known) -> int:
 
 def read(session: Session, dimension: AccessDimension, span: Span, compared: Span | None, known: Known) -> Figures:
     """The figures of a span, beside those of another one."""
-    now, total = _sums(session, dimension, span)
-    days = _days_known(span, known)
-    before: Mapping[str, _Sums] = {}
-    total_before = None
-    if compared:
-        before, sums_before = _sums(session, dimension, compared)
-        total_before = sums_before.requests
+    found, total = _sums(session, dimension, span, compared)
+    days, compares = _days_known(span, known), compared is not None
+    requests, before = total.requests, total.before
     rows = []
-    for name in now.keys() | before.keys():
-        sums, then = now.get(name, _NOTHING), before.get(name, _NOTHING).requests
-        share = sums.requests / total.requests if total.requests else 0.0
-        change = share - then / total_before if total_before else None
-        then_shown = None if compared is None else then
-        rows.append(Row(name, sums.requests, share, sums.clients / days, then_shown, change))
+    for name, sums in found.items():
+        share = sums.requests / requests if requests else 0.0
+        change = share - sums.before / before if before else None
+        rows.append(Row(name, sums.requests, share, sums.clients / days, sums.before if compares else None, change))
     rows.sort(key=lambda row: (-row.requests, row.name))
     movers = sorted((row for row in rows if row.moved >= LEAST_MOVE), key=lambda row: (-row.moved, row.name))
     shown = tuple(row for row in rows if row.requests)
-    return Figures(shown, total.requests, total.clients / days, total_before, tuple(movers[:MOVERS]))
+    return Figures(shown, requests, total.clients / days, before if compares else None, tuple(movers[:MOVERS]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
+class _Sums(NamedTuple):
     requests: int
     clients: int
+    before: int  # requests of the span that is compared
 
 
-_NOTHING = _Sums(0, 0)
+_NOTHING = _Sums(0, 0, 0)
 
 
-def _sums(session: Session, dimension: AccessDimension, span: Span) -> tuple[dict[str, _Sums], _Sums]:
-    """By name, and of all requests."""
+def _sums(
+    session: Session, dimension: AccessDimension, span: Span, compared: Span | None
+) -> tuple[dict[str, _Sums], _Sums]:
+    """By name, and of all requests; both spans in one query."""
+    none = literal_column("0", BigInteger)
+    now, then = (_TABLE.requests, _TABLE.clients, none), (none, none, _TABLE.requests)
     # Each run by itself: its rows stand side by side in the index. With OR, PostgreSQL reads the whole table.
     parts = [
-        select(_TABLE.dimension, _TABLE.name, _TABLE.requests, _TABLE.clients).where(
-            _TABLE.level == level, _TABLE.dimension == one, _TABLE.start.between(first, last)
-        )
+        select(
+            _TABLE.dimension,
+            _TABLE.name,
+            *(one.label(label) for one, label in zip(columns, _Sums._fields, strict=True)),
+        ).where(_TABLE.level == level, _TABLE.dimension == one, _TABLE.start.between(first, last))
         for one in (dimension, AccessDimension.ALL)
-        for level, first, last in _runs(span)
+        for columns, asked in ((now, span), (then, compared))
+        if asked
+        for level, first, last in _runs(asked)
     ]
     rows = union_all(*parts).subquery().c
-    sums = select(rows.dimension, rows.name, func.sum(rows.requests), func.sum(rows.clients))
+    # As whole numbers of the machine: those without limits, that sums are, take long to read.
+    sums = (cast(func.sum(rows[label]), BigInteger) for label in _Sums._fields)
+    query = select(type_coerce(rows.dimension, String), rows.name, *sums).group_by(rows.dimension, rows.name)
     found: dict[str, _Sums] = {}
     total = _NOTHING
-    for counted, name, requests, clients in session.execute(sums.group_by(rows.dimension, rows.name)):
-        if counted is AccessDimension.ALL:
-            total = _Sums(int(requests), int(clients))
+    for counted, name, *numbers in session.execute(query):
+        if counted == AccessDimension.ALL.value:
+            total = _Sums(*numbers)
         else:
-            found[name] = _Sums(int(requests), int(clients))
+            found[name] = _Sums(*numbers)
     return _without_private(session, found) if dimension is AccessDimension.HOST else found, total
 
 
@@ -172,7 +175,7 @@ def _without_private(session: Session, found: Mapping[str, _Sums]) -> dict[str, 
     shown = {name: sums for name, sums in found.items() if name in public}
     others = [sums for name, sums in found.items() if name not in public]
     if others:
-        shown[OTHER] = _Sums(sum(each.requests for each in others), sum(each.clients for each in others))
+        shown[OTHER] = _Sums(*map(sum, zip(*others, strict=True)))
     return shown
 
 
