@@ -217,8 +217,8 @@ def told(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Tol
             last = datetime.now(UTC).date()  # maybe another day than when it began
             return seen(f"{frontend}/statistics/{first}/{name}?until={last}&rows=all{more}", next(iter(COUNTRIES)))
 
-        twins = [json.loads(page(name, "&format=json")) for name in ("countries", "hosts")]
-        return Told(journey.folder, counted, *twins, page("countries"))
+        countries, hosts = (json.loads(page(name, "&format=json")) for name in ("countries", "hosts"))
+        return Told(journey.folder, counted, countries, hosts, page("countries"))
 
 
 def test_requests_become_the_figures_of_the_page(told: Told) -> None:
