@@ -525,7 +525,9 @@ class StatisticsSettings(Section):
         ["CU", "IR", "KP", "SD", "SY"], description="countries whose requests are counted as of unknown country"
     )
     minimum_requests: int = Field(
-        10, ge=0, description="countries with fewer requests in a day are counted together as other; 0: none are"
+        10,
+        ge=0,
+        description="countries and ASNs with fewer requests in a day are counted together as other; 0: none are",
     )
     open_days: float = Field(
         3.0, gt=0, description="a day is closed, and its salt and hashes are deleted, so long after its last new line"

@@ -268,7 +268,7 @@ def _figure(row: AccessStatistic) -> FigureOut:
     **_FOR_ALL,
 )
 def show_statistics(dimension: str, query: FigureQuery) -> Figures:
-    """By countries, archs, repositories, tiers, protocols, families, clients or kinds, or all; most requests first."""
+    """By countries, archs, repositories, tiers, protocols, families, clients, kinds, asns or all; most asked first."""
     public = set(AccessDimension) - {AccessDimension.HOST}
     if dimension not in public:
         raise NotFound(f"Requests are counted by {', '.join(sorted(public))}.")

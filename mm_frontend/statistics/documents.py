@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from typing import Any
 
 from flask import Response
 
+from mm_frontend.statistics import tables
 from mm_frontend.statistics.asked import Asked
 from mm_lib.statistics.figures import Figures, Point, Row, Span
 
 COLUMNS = ("name", "requests", "share", "clients_per_day", "requests_before", "change")
+OF_POINTS = ("start", "requests", "clients_per_day")
+OVER_TIME, MOVERS = "over_time", "movers"
 
 
 def as_json(asked: Asked, found: Figures, points: Iterable[Point]) -> dict[str, Any]:
@@ -27,19 +28,20 @@ def as_json(asked: Asked, found: Figures, points: Iterable[Point]) -> dict[str, 
         "requests_before": found.requests_before,
         "rows": [_row(row) for row in found.rows],
         "top_movers": [_row(row) for row in found.movers],
-        "over_time": [
-            {
-                "start": point.start.isoformat(),
-                "requests": point.requests,
-                "clients_per_day": round(point.clients_per_day, 1),
-            }
-            for point in points
-        ],
+        "over_time": [_point(point) for point in points],
     }
 
 
 def _span(span: Span) -> dict[str, str]:
     return {"first_day": span.first.isoformat(), "last_day": span.last.isoformat()}
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "start": point.start.isoformat(),
+        "requests": point.requests,
+        "clients_per_day": round(point.clients_per_day, 1),
+    }
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -53,19 +55,11 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def as_csv(asked: Asked, found: Figures) -> Response:
-    """Every row, for a spreadsheet."""
-    written = io.StringIO()
-    table = csv.DictWriter(written, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows({**_row(row), "name": _harmless(row.name)} for row in found.rows)
-    answer = Response(written.getvalue(), content_type="text/csv; charset=utf-8")
-    name = f"{asked.dimension.value}-{asked.span.first}-{asked.span.last}.csv"
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    answer.headers["Access-Control-Allow-Origin"] = "*"
-    return answer
-
-
-def _harmless(name: str) -> str:
-    """A spreadsheet must not take a name for a formula."""
-    return f"'{name}" if name[:1] in tuple("=+-@\t\r") else name
+def as_csv(asked: Asked, found: Figures, points: Iterable[Point], table: str) -> Response:
+    """The table that `table` names, whole: over_time, movers, else all names."""
+    days = f"{asked.span.first}-{asked.span.last}"
+    if table == OVER_TIME:
+        return tables.as_csv(f"requests-{days}", OF_POINTS, (_point(point).values() for point in points))
+    rows = found.movers if table == MOVERS else found.rows
+    name = f"movers-{asked.dimension.value}" if table == MOVERS else asked.dimension.value
+    return tables.as_csv(f"{name}-{days}", COLUMNS, (_row(row).values() for row in rows))

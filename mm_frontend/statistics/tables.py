@@ -12,7 +12,7 @@ from flask import Response
 CSV = "csv"
 
 
-def as_csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
+def as_csv(name: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Response:
     """A file that is called so."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")

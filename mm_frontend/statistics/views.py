@@ -13,7 +13,7 @@ from flask_babel import lazy_gettext as _
 from mm_frontend import language, theme
 from mm_frontend.db import session
 from mm_frontend.public import conditional, twins
-from mm_frontend.statistics import documents
+from mm_frontend.statistics import documents, tables
 from mm_frontend.statistics.asked import DIMENSIONS, RANGE, Asked, read
 from mm_lib.model.statistics import AccessDimension, StatisticLevel
 from mm_lib.services.mirrors import country_names
@@ -39,6 +39,7 @@ TITLES = {
     AccessDimension.FAMILY: _("Address families"),
     AccessDimension.CLIENT: _("Programs"),
     AccessDimension.KIND: _("Kinds of answers"),
+    AccessDimension.ASN: _("Networks of clients"),
 }
 # Names that are words; others, such as "dnf" and "https", are the same in every language.
 WORDS = {
@@ -46,6 +47,7 @@ WORDS = {
     AccessDimension.HOST: {OTHER: _("Other mirrors")},
     AccessDimension.CLIENT: {OTHER: _("Other programs")},
     AccessDimension.KIND: {"redirect": _("Redirect")},
+    AccessDimension.ASN: {OTHER: _("Networks with few requests")},
     AccessDimension.TIER: {  # what the first mirror and the client have in common
         "netblock": _("Same netblock"),
         "location": _("Location group"),
@@ -75,17 +77,20 @@ def statistics(**path: str) -> ResponseReturnValue:
     if "day" in request.args:  # the form was sent: one page has one address
         return redirect(_link(asked))
     found = figures.read(session(), asked.dimension, asked.span, asked.compared, known)
-    form = twins.wanted(twins.JSON, "csv")
-    if form == "csv":
-        return documents.as_csv(asked, found)
+    form = twins.wanted(twins.JSON, tables.CSV)
     points = _points(asked, known)
+    if form == tables.CSV:
+        return documents.as_csv(asked, found, points, request.args.get("table", ""))
     if form == twins.JSON:
         return twins.as_json(documents.as_json(asked, found, points))
     return render_template("statistics/figures.html", **_page(asked, found, points))
 
 
 def _nothing() -> ResponseReturnValue:
-    if twins.wanted(twins.JSON) == twins.JSON:
+    form = twins.wanted(twins.JSON, tables.CSV)
+    if form == tables.CSV:
+        return tables.as_csv("statistics", documents.COLUMNS, ())
+    if form == twins.JSON:
         return twins.as_json({"rows": []})
     return render_template("statistics/nothing.html")
 
@@ -99,7 +104,7 @@ def _points(asked: Asked, known: Known) -> tuple[Point, ...]:
 
 
 def _link(asked: Asked, **changes: Any) -> str:
-    more = {name: changes.pop(name) for name in ("format",) if name in changes}
+    more = {name: changes.pop(name) for name in ("format", "table") if name in changes}
     return url_for("statistics.statistics", **asked.values(**changes), **more)
 
 

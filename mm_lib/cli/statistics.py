@@ -38,7 +38,7 @@ def ingest(program: Program, files: tuple[Path, ...], wait: float, as_json: bool
     from mm_lib.statistics.reading import logs
 
     with held(program.settings.database, LOCK, wait=wait):
-        run = Ingest(program.transaction, program.settings.statistics)
+        run = Ingest(program.transaction, program.settings.statistics, program.settings.geo.asn_database)
         with run.counters:
             found = [run.read(log) for log in logs(files)]
     rows = [asdict(read) | {"days": [day.isoformat() for day in read.days]} for read in found]

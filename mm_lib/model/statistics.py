@@ -33,6 +33,7 @@ class AccessDimension(StrEnum):
     FAMILY = "families"
     CLIENT = "clients"
     KIND = "kinds"
+    ASN = "asns"
 
 
 class AccessStatistic(Base):

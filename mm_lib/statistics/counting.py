@@ -9,19 +9,25 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from itertools import chain, islice
 from multiprocessing import get_context
+from pathlib import Path
 
+from mm_lib.statistics.systems import Systems, opened
 from mm_lib.statistics.tally import Counted, Salts, count
 
-_chosen: list[tuple[Salts, frozenset[str]]] = []  # of this process
+_chosen: list[tuple[Salts, frozenset[str], Systems | None]] = []  # of this process
 
 
 class Counters:
     """Processes that count. They start with the first log that is worth it."""
 
-    def __init__(self, salts: Salts, embargoed: frozenset[str], processes: int) -> None:
+    def __init__(
+        self, salts: Salts, embargoed: frozenset[str], processes: int, asn_database: Path | None = None
+    ) -> None:
         self._salts = salts
         self._embargoed = embargoed
         self._processes = processes
+        self._systems = opened(asn_database)
+        self._asn_database = asn_database if self._systems is not None else None
         self._pool: ProcessPoolExecutor | None = None
         self._stack = ExitStack()
 
@@ -36,7 +42,7 @@ class Counters:
         waiting = iter(portions)
         first = list(islice(waiting, 2))
         if len(first) < 2:
-            yield from (count(portion, self._salts, self._embargoed) for portion in first)
+            yield from (count(portion, self._salts, self._embargoed, self._systems) for portion in first)
             return
         pool = self._started()
         busy: deque[Future[Counted]] = deque()
@@ -52,14 +58,14 @@ class Counters:
             # Not by fork: connections to the database must not be shared.
             context = get_context("forkserver")
             context.set_forkserver_preload(["__main__", __name__])  # once, for all of them
-            chosen = (self._salts, self._embargoed)
+            chosen = (self._salts, self._embargoed, self._asn_database)
             pool = ProcessPoolExecutor(self._processes, mp_context=context, initializer=_begin, initargs=chosen)
             self._pool = self._stack.enter_context(pool)
         return self._pool
 
 
-def _begin(salts: Salts, embargoed: frozenset[str]) -> None:
-    _chosen.append((salts, embargoed))
+def _begin(salts: Salts, embargoed: frozenset[str], asn_database: Path | None) -> None:
+    _chosen.append((salts, embargoed, opened(asn_database)))
     # Millions of small objects live for a moment, none of them in a circle: looking for circles takes half of the time.
     gc.freeze()
     gc.disable()

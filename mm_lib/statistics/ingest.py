@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -40,13 +41,15 @@ class Read:
 class Ingest:
     """A run. Nobody else may run at the same time."""
 
-    def __init__(self, transaction: Transaction, settings: StatisticsSettings) -> None:
+    def __init__(
+        self, transaction: Transaction, settings: StatisticsSettings, asn_database: Path | None = None
+    ) -> None:
         self._transaction = transaction
         self._settings = settings
         with transaction() as session:
             self._salts = Salts(record.known_salts(session), secrets.token_bytes(SALT_BYTES))
         embargoed = frozenset(settings.embargoed_countries)
-        self.counters = Counters(self._salts, embargoed, settings.processes)
+        self.counters = Counters(self._salts, embargoed, settings.processes, asn_database)
 
     def read(self, log: Log) -> Read:
         """Count what is new in a log. What cannot be read is told and leaves nothing behind."""

@@ -47,6 +47,7 @@ class Asked(NamedTuple):
     protocol: str = ""
     client: str = ""
     kind: str = ""
+    asn: str = ""  # AS64500
 
 
 class Request(NamedTuple):
@@ -166,7 +167,13 @@ def _asked(record: dict[str, Any]) -> Asked | None:
         _text(record, "mirrormanager.protocol"),
         client_kind(_text(record, "user_agent.original")),
         _text(record, "mirrormanager.kind"),
+        system_name(record.get("client.as.number")),
     )
+
+
+def system_name(number: object) -> str:
+    """An autonomous system as it is written; empty for what is none."""
+    return f"AS{number}" if type(number) is int and 0 < number < 1 << 32 else ""
 
 
 def _text(record: dict[str, Any], name: str) -> str:

@@ -24,6 +24,7 @@ from mm_lib.statistics.periods import start_of
 from mm_lib.statistics.tally import Figure, Key, estimate, merged
 
 OTHER = "other"
+MOST_SYSTEMS = 1000  # of a day; there are 80,000, and most of them ask seldom
 ROLLED_UP = (StatisticLevel.WEEK, StatisticLevel.MONTH, StatisticLevel.YEAR)
 MANY = 500  # names in one statement
 
@@ -159,17 +160,24 @@ def _write_figures(
 
 
 def _folded(parts: Mapping[Name, Part], minimum: int) -> dict[Name, Numbers]:
-    """Countries with few requests together: a handful could be told apart."""
-    small = [
-        name
-        for name, part in parts.items()
-        if name[0] is AccessDimension.COUNTRY
-        and (name[1] == OTHER or (part.requests < minimum and name[1] != UNKNOWN_COUNTRY))
-    ]
-    found = {name: _numbers([part]) for name, part in parts.items() if name not in set(small)}
-    if small:
-        found[AccessDimension.COUNTRY, OTHER] = _numbers([parts[name] for name in small])
+    """Countries and systems with few requests together: a handful could be told apart."""
+    few = {dimension: _few(parts, dimension, minimum) for dimension in (AccessDimension.COUNTRY, AccessDimension.ASN)}
+    hidden = {name for names in few.values() for name in names}
+    found = {name: _numbers([part]) for name, part in parts.items() if name not in hidden}
+    for dimension, names in few.items():
+        if names:
+            found[dimension, OTHER] = _numbers([parts[name] for name in names])
     return found
+
+
+def _few(parts: Mapping[Name, Part], dimension: AccessDimension, minimum: int) -> list[Name]:
+    """Those that are not told by themselves."""
+    named = [name for name in parts if name[0] is dimension and name[1] != UNKNOWN_COUNTRY]
+    few = [name for name in named if name[1] == OTHER or parts[name].requests < minimum]
+    if dimension is AccessDimension.ASN:
+        many = sorted(set(named) - set(few), key=lambda name: (-parts[name].requests, name[1]))
+        few += many[MOST_SYSTEMS:]
+    return few
 
 
 def _numbers(parts: list[Part]) -> Numbers:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mm_lib.model.statistics import AccessDimension
 from mm_lib.statistics.lines import UNKNOWN_COUNTRY, Columns, name_of, network_of, origin_of, parse
+from mm_lib.statistics.systems import Systems
 
 LOG_SIZE = 12  # 4096 registers of 4 bits: 2 kB at most, and 1.6 % of standard error; few clients are counted exactly
 SALT_BYTES = 32
@@ -107,12 +108,21 @@ def estimate(sketch: bytes) -> int:
     return round(number)
 
 
-def count(portion: bytes, salts: Salts, embargoed: frozenset[str]) -> Counted:
-    """Count a portion of a log."""
+def count(portion: bytes, salts: Salts, embargoed: frozenset[str], systems: Systems | None = None) -> Counted:
+    """Count a portion of a log. `systems` knows autonomous systems that the log does not tell."""
     parsed = parse(portion)
     figures = _Figures()
-    impossible = sum(_count(columns, salts, embargoed, figures) for columns in parsed.columns)
+    known = parsed.columns if systems is None else tuple(_with_systems(each, systems) for each in parsed.columns)
+    impossible = sum(_count(columns, salts, embargoed, figures) for columns in known)
     return Counted(figures.packed(), parsed.lines, parsed.malformed + impossible, parsed.others)
+
+
+def _with_systems(columns: Columns, systems: Systems) -> Columns:
+    """What the log says counts first: it is from then."""
+    found: Sequence[bytes] = [systems[network] for network in columns.networks]
+    if told := columns.names.get("asn"):
+        found = [then or now for then, now in zip(told, found, strict=True)]
+    return columns._replace(names={**columns.names, "asn": found})
 
 
 def _coded(column: Sequence[bytes]) -> tuple[list[bytes], Codes]:
@@ -224,4 +234,5 @@ _FIELDS = {
     "protocol": AccessDimension.PROTOCOL,
     "client": AccessDimension.CLIENT,
     "kind": AccessDimension.KIND,
+    "asn": AccessDimension.ASN,
 }

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from html import unescape
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from mm_frontend.app import create_app
+from mm_frontend.statistics import documents
 from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
 from mm_lib.statistics.ingest import Ingest
@@ -90,6 +92,7 @@ def expected(dimension: str, first: str, last: str) -> Counter[str]:
         ("/statistics/2026-02-28/repositories?period=week", "repositories", "2026-02-23", "2026-03-01"),
         ("/statistics/2026-02-28/hosts?period=month", "hosts", "2026-02-01", "2026-02-28"),
         ("/statistics/2026-02-28/clients?period=year", "clients", "2026-01-01", "2026-12-31"),
+        ("/statistics/2026-02-28/asns?period=month", "asns", "2026-02-01", "2026-02-28"),
         ("/statistics/2025-01-01/tiers?until=2026-03-01", "tiers", "2025-01-01", "2026-03-01"),
     ],
 )
@@ -152,6 +155,19 @@ def test_the_spreadsheet_has_every_row(client: FlaskClient) -> None:
     assert rows == expected("repositories", "2026-02-28", "2026-02-28")
 
 
+@pytest.mark.parametrize(("table", "part"), [("over_time", "over_time"), ("movers", "top_movers")])
+def test_each_table_of_the_page_is_a_spreadsheet_with_the_figures_of_the_twin(
+    client: FlaskClient, table: str, part: str
+) -> None:
+    address = "/statistics/2026-02-28?period=day"
+    page = client.get(address)
+    link = next(one for one in re.findall(r'href="([^"]+)"', page.text) if f"table={table}" in one)
+    rows = list(csv.DictReader(io.StringIO(client.get(unescape(link)).text)))
+    figures = twin(client, address)[part]
+    assert rows == [{name: str(value) for name, value in one.items()} for one in figures]
+    assert rows
+
+
 def test_the_form_leads_to_the_permanent_address(client: FlaskClient) -> None:
     answer = client.get("/statistics?day=2026-02-28&dimension=archs&period=month&until=&compare=year")
     assert answer.status_code == 302
@@ -179,6 +195,7 @@ def test_without_any_figures_the_page_says_so(sqlite_template: Path, tmp_path: P
     empty = create_app(SETTINGS, engine).test_client()
     assert "Nothing has been counted yet" in empty.get("/statistics").text
     assert empty.get("/statistics?format=json").get_json() == {"rows": []}
+    assert empty.get("/statistics?format=csv").text.splitlines() == [",".join(documents.COLUMNS)]
     engine.dispose()
 
 

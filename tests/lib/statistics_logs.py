@@ -33,6 +33,7 @@ class Asking(NamedTuple):
     client: str
     tier: str
     host: str
+    asn: int = 0
 
 
 def asking(number: int, seed: int, days: Sequence[str] = DAYS) -> Iterator[Asking]:
@@ -52,6 +53,7 @@ def asking(number: int, seed: int, days: Sequence[str] = DAYS) -> Iterator[Askin
             draw.choice(list(AGENTS)),
             draw.choice(("country", "continent", "global")),
             f"mirror{draw.randrange(7)}.example.org",
+            draw.choices((64500, 64501, 64502, 0), (80, 20, 0.2, 5))[0],
         )
 
 
@@ -71,14 +73,15 @@ def slow_count(requests: Sequence[Asking], minimum: int, full: bool) -> dict[tup
         if full:
             names |= {"clients": request.client, "tiers": request.tier, "hosts": request.host}
             names |= {"protocols": "https", "kinds": "metalink"}
+            names |= {"asns": f"AS{request.asn}"} if request.asn else {}
         network = str(ip_network(f"{request.address}/{24 if version == 4 else 48}", strict=False))
         for dimension, name in names.items():
             key = (request.day, dimension, name)
             found.setdefault(key, Counter())["requests"] += 1
             networks.setdefault(key, set()).add(network)
-    for key in [key for key in found if key[1] == "countries" and key[2] != "N/"]:
+    for key in [key for key in found if key[1] in ("countries", "asns") and key[2] != "N/"]:
         if found[key]["requests"] < minimum:
-            other = (key[0], "countries", "other")
+            other = (key[0], key[1], "other")
             found.setdefault(other, Counter()).update(found.pop(key))
             networks.setdefault(other, set()).update(networks.pop(key))
     for key, counter in found.items():
@@ -93,6 +96,7 @@ def json_record(request: Asking) -> dict[str, Any]:
         "client.address": request.address,
         "client.ip": request.address,
         **({"client.geo.country_iso_code": request.country} if request.country else {}),
+        **({"client.as.number": request.asn} if request.asn else {}),
         "http.request.method": "GET",
         "mirrormanager.repo": request.repository,
         "mirrormanager.arch": request.arch,

@@ -14,16 +14,26 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.orm import Session
 
 from mm_lib.cli.main import main
 from mm_lib.database import make_engine, make_sessions, transaction
-from mm_lib.model.statistics import AccessDay, AccessLogRead, AccessStatistic, AccessTally, StatisticLevel
+from mm_lib.model.statistics import (
+    AccessDay,
+    AccessDimension,
+    AccessLogRead,
+    AccessStatistic,
+    AccessTally,
+    StatisticLevel,
+)
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
-from mm_lib.statistics import reading
+from mm_lib.statistics import reading, record
 from mm_lib.statistics.periods import next_start, pieces
 from mm_lib.statistics.record import expire, publish
+from mm_lib.statistics.tally import Figure
 from mm_redirector import access_log
 from mm_redirector.access_log import Entry
 from tests.lib.statistics_logs import Asking, asking, json_lines, json_record, slow_count
@@ -74,6 +84,16 @@ class Admin:
         self._config = folder / "mm.toml"
         self._config.write_text(f"[database]\nurl = '{url}'\n[statistics]\nminimum_requests = {minimum}\n")
 
+    def systems(self, networks: dict[str, int]) -> None:
+        """Configure a database of autonomous systems."""
+        writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="GeoLite2-ASN")
+        for network, number in networks.items():
+            writer.insert_network(IPSet([network]), {"autonomous_system_number": number})
+        path = self._config.parent / "asn.mmdb"
+        writer.to_db_file(str(path))
+        with self._config.open("a") as config:
+            config.write(f"[geo]\nasn_database = '{path}'\n")
+
     def ingest(self, *paths: Path, code: int = 0, stdin: bytes = b"") -> list[dict[str, Any]]:
         arguments = ["--config", str(self._config), "statistics", "ingest", "--json", *map(str, paths)]
         result = CliRunner().invoke(main, arguments, input=stdin)
@@ -112,6 +132,42 @@ def test_figures_equal_a_slow_count(session: Session, admin: Admin, tmp_path: Pa
     log.write_bytes(json_lines(requests) if form == "json" else classic(requests))
     admin.ingest(log)
     assert figures(session) == slow_count(requests, MINIMUM, full=form == "json")
+
+
+def test_a_database_tells_the_systems_that_logs_do_not_and_what_a_log_tells_counts_first(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    def asked(address: str, asn: int) -> Asking:
+        return Asking(address, "2026-03-01", "US", "f44", "x86_64", "dnf", "country", "m", asn)
+
+    admin.systems({"198.51.100.0/24": 64496, "2001:db8::/32": 64497})
+    requests = [asked("198.51.100.7", 0)] * 6 + [asked("2001:db8::1", 0)] * 7 + [asked("192.0.2.1", 0)] * 8
+    (tmp_path / "classic.log").write_bytes(classic(requests))
+    (tmp_path / "json.log").write_bytes(json_lines([asked("198.51.100.7", 0)] * 9 + [asked("198.51.100.7", 64500)] * 5))
+    admin.ingest(tmp_path / "classic.log", tmp_path / "json.log")
+    counted = {name: row["requests"] for (_, dimension, name), row in figures(session).items() if dimension == "asns"}
+    assert counted == {"AS64496": 6 + 9, "AS64497": 7, "AS64500": 5}
+
+
+def test_without_a_usable_database_of_systems_requests_are_counted_all_the_same(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    admin.systems({})
+    (tmp_path / "asn.mmdb").write_bytes(b"nonsense")
+    (tmp_path / "access.log").write_bytes(classic(list(asking(20, seed=8))))
+    assert admin.ingest(tmp_path / "access.log")[0]["requests"] == 20
+
+
+def test_of_many_systems_those_that_ask_most_are_told(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "MOST_SYSTEMS", 2)
+    day = date(2026, 3, 1)
+    numbers = {"AS1": 9, "AS2": 30, "AS3": 20, "AS4": 1}
+    found = {(day, AccessDimension.ASN, name): Figure(number, record.EMPTY) for name, number in numbers.items()}
+    record.add(session, found, {day: b"salt"}, datetime.now(UTC))
+    publish(session, [day], MINIMUM)
+    rows = session.execute(select(AccessStatistic.name, AccessStatistic.requests).where(AccessStatistic.level == "day"))
+    assert dict(iter(rows)) == {"AS2": 30, "AS3": 20, "other": 10}
+    session.rollback()
 
 
 def test_longer_periods_are_the_sums_of_their_days(session: Session, admin: Admin, tmp_path: Path) -> None:
