@@ -61,8 +61,11 @@ def overview() -> ResponseReturnValue:
     found = _overview()
     if form == twins.JSON:
         return twins.as_json({"repositories": [_standing(one) for one in found]})
-    columns = ("id", "repository", "arch", "product", "version", "at", *AGES, "late")
-    rows = ((*one.repository, one.ages.at.isoformat(), *one.ages[1:], _late(one)) for one in found)
+    columns = ("id", "repository", "arch", "product", "version", "at", *AGES, "late", "mirrors_mean", "main")
+    rows = (
+        (*one.repository, one.ages.at.isoformat(), *one.ages[1:], _late(one), round(one.mirrors_mean, 1), one.main)
+        for one in found
+    )
     return tables.as_csv("propagation", columns, rows)
 
 
@@ -140,6 +143,8 @@ def _standing(one: Standing) -> dict[str, Any]:
     return {
         **one.repository._asdict(),
         "page": url_for("propagation.repository", repository_id=one.repository.id),
+        "main": one.main,
+        "mirrors_mean": round(one.mirrors_mean, 1),
         **_measurement(one.ages),
         "newest": _version(one.newest) if one.newest else None,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +26,7 @@ FOLLOWED = timedelta(days=14)  # what has not arrived by then does not arrive
 MILESTONES = (50, 80, 90, 95)  # per cent
 AGES = ("same_day", "one_day", "two_days", "older", "unknown")
 VERSIONS = 30  # of the newest ones
+LATELY = timedelta(days=7)
 _THERE = ("ok", "alternate", "stale")  # verdicts of mirrors that have the repository at all
 
 
@@ -86,6 +88,8 @@ class Standing(NamedTuple):
     repository: Measured
     ages: Ages
     newest: Reached | None
+    mirrors_mean: float  # that had it, over the measurements of the last days
+    main: bool  # most mirrors have it, of all repositories of the version
 
 
 class Behind(NamedTuple):
@@ -112,18 +116,33 @@ def _repositories() -> Select[int, str | None, str, str, str]:
 
 
 def overview(session: Session, alarm: Alarm, now: datetime) -> list[Standing]:
-    """Every repository that was measured, by product, version and name; in three queries."""
+    """Every repository that was measured, by product and version, that of the most mirrors first; in four queries."""
     statistic, version = PropagationStatistic, PropagationVersion
     ages = {row.repository_id: _ages(row) for row in session.scalars(_last(statistic, statistic.at))}
     newest = {row.repository_id: row for row in session.scalars(_last(version, version.timestamp))}
+    means = _means(session, max((row.at for row in ages.values()), default=now))
     found = []
     for row in session.execute(_repositories()):
         repository = Measured(*row)
         if repository.id in ages:
             last = newest.get(repository.id)
             reached = _reached(last, late=alarm.rings(last, now)) if last else None
-            found.append(Standing(repository, ages[repository.id], reached))
-    return sorted(found, key=lambda one: (one.repository.product, one.repository.version, one.repository.prefix))
+            mean = means.get(repository.id, float(ages[repository.id].mirrors))
+            found.append(Standing(repository, ages[repository.id], reached, mean, main=False))
+    found.sort(key=lambda one: (*_place(one), -one.mirrors_mean, one.repository.prefix, one.repository.arch))
+    return [one._replace(main=not number) for _, same in groupby(found, _place) for number, one in enumerate(same)]
+
+
+def _place(one: Standing) -> tuple[str, str]:
+    return one.repository.product, one.repository.version
+
+
+def _means(session: Session, newest: datetime) -> dict[int, float]:
+    """How many mirrors each repository had on average lately. Those that were not measured then are not there."""
+    table = PropagationStatistic
+    number = table.same_day + table.one_day + table.two_days + table.older + table.unknown
+    query = select(table.repository_id, func.avg(number)).where(table.at > newest - LATELY)
+    return {id_: float(mean) for id_, mean in session.execute(query.group_by(table.repository_id))}
 
 
 def _last(table: type[Row], moment: InstrumentedAttribute[Any]) -> Select[Row]:

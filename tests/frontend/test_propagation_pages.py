@@ -14,8 +14,9 @@ from sqlalchemy import Engine, select
 
 from mm_frontend.app import create_app
 from mm_lib.database import make_sessions
+from mm_lib.model.content import Repository
 from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
-from mm_lib.services.propagation import FOLLOWED, Alarm
+from mm_lib.services.propagation import FOLLOWED, Alarm, overview
 from tests.frontend.statistics_world import DAY, NOW, PRIVATE, database
 from tests.frontend.world import SETTINGS, counting_queries, text
 
@@ -41,6 +42,7 @@ def test_old_addresses_lead_here(client: FlaskClient) -> None:
 def test_the_list_has_the_last_measurement_of_public_repositories_only(client: FlaskClient) -> None:
     (found,) = client.get("/propagation/?format=json").get_json()["repositories"]
     assert (found["prefix"], found["product"], found["version"]) == ("updates-released-f44", "Fedora", "44")
+    assert found["main"] is True
     assert found["at"] == NOW.isoformat()
     assert found["mirrors"] == sum(found[age] for age in ("same_day", "one_day", "two_days", "older", "unknown"))
 
@@ -111,6 +113,31 @@ def test_every_table_is_a_spreadsheet_with_the_figures_of_the_twin(client: Flask
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     twin = client.get(f"{UPDATES}?format=json").get_json()[table]
     assert rows == [{name: "" if one[name] is None else str(one[name]) for name in rows[0]} for one in twin]
+
+
+def test_of_a_version_the_repository_of_most_mirrors_on_average_comes_first_as_main(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    with database(sqlite_template, tmp_path) as engine, make_sessions(engine)() as session:
+        first = session.get_one(Repository, 1)
+        second = Repository(
+            prefix="a-smaller-one",
+            version_id=first.version_id,
+            arch_id=first.arch_id,
+            category_id=first.category_id,
+            directory_id=first.directory_id,
+        )
+        session.add(second)
+        session.flush()
+        # At the last moment more mirrors have it, on average fewer.
+        for hours, number in ((0, 500), (4, 1), (8, 1), (12, 1), (16, 1), (20, 1), (24, 1), (28, 1)):
+            counts = {"same_day": number, "one_day": 0, "two_days": 0, "older": 0, "unknown": 0}
+            session.add(PropagationStatistic(repository_id=second.id, at=NOW - timedelta(hours=hours), **counts))
+        session.flush()
+        found = overview(session, Alarm(80, 24), NOW)
+    shown = [(one.repository.prefix, one.main) for one in found]
+    assert shown == [("updates-released-f44", True), ("a-smaller-one", False)]
+    assert found[1].mirrors_mean == pytest.approx(507 / 8)
 
 
 def test_the_list_is_a_spreadsheet(client: FlaskClient) -> None:
