@@ -15,7 +15,7 @@ from babel import Locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
-from flask import Flask, redirect, request, url_for
+from flask import Flask, g, has_app_context, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import Babel, Domain, get_locale
 
@@ -63,9 +63,13 @@ def register(app: Flask) -> None:
 
 
 def current() -> str:
-    """The language of this request."""
-    locale = get_locale()
-    return locale.language if locale else "en"
+    """The language of this request. Tables ask for it at each number, so that it is found out once."""
+    if not has_app_context():
+        return "en"
+    if "language" not in g:
+        locale = get_locale()
+        g.language = locale.language if locale else "en"
+    return str(g.language)
 
 
 def names() -> dict[str, str]:

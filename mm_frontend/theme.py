@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache, partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,12 @@ def contact_link(contact: str) -> str:
 
 def number(value: float) -> str:
     """With the separators of the reader's language."""
-    return str(format_decimal(value, locale=language.current()))
+    return _number(value, language.current())
+
+
+@lru_cache(1 << 14)
+def _number(value: float, of: str) -> str:
+    return str(format_decimal(value, locale=of))
 
 
 @cache
@@ -154,4 +160,9 @@ def ago(past: datetime, now: datetime) -> str:
     seconds = max((now - past).total_seconds(), 0)
     if seconds < 60:
         return str(gettext("just now"))
-    return str(format_timedelta(timedelta(seconds=-seconds), add_direction=True, locale=language.current()))
+    return _ago(ceil(seconds), language.current())
+
+
+@lru_cache(1 << 12)
+def _ago(seconds: int, of: str) -> str:
+    return str(format_timedelta(timedelta(seconds=-seconds), add_direction=True, locale=of))
