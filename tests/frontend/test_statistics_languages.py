@@ -141,7 +141,7 @@ def test_numbers_shares_and_dates_are_those_of_the_language(client: FlaskClient)
 
 
 def test_measurements_are_dated_in_the_language_also_in_the_chart(client: FlaskClient) -> None:
-    """The chart calls its bars what the heads of the rows are called; the value is for the axis, whose days are short."""
+    """The chart calls its bars what the rows are called; the value is for the axis, whose days are short."""
     page = client.get("/propagation/1", headers=GERMAN).text
     assert f'data-value="{NOW.isoformat()}">{NOW:%d.%m.%Y, %H:%M}</th>' in page
 
