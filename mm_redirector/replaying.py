@@ -7,28 +7,35 @@ nothing.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from array import array
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from itertools import repeat
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import numpy as np
 
 from mm_lib.cache.schema import MirrorlistCache
 from mm_redirector import location, lookup, query, selection
+from mm_redirector.comparing import Comparison, First, Ground, Rows
 from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation, GeoSource
 from mm_redirector.lookup import Target
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
-from mm_redirector.selection import EARTH_RADIUS_KM, UNIFORM, Claims, Share, TierKind
+from mm_redirector.selection import UNIFORM, Claims, Share, TierKind
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Hosts, Numbers, fresh, numbers
+from mm_redirector.shuffle import Hosts, numbers
 
-MANY_PLACES = 64  # of which distances to all hosts are remembered
-MANY = 100_000  # things remembered at once of each sort; groups are counted when there are so many
+AT_ONCE = 1_000_000  # requests that are counted together
+MANY = 100_000  # things remembered at once of each sort
 # In the client's country or network, on its continent, or anywhere.
 NEAR = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN, TierKind.REQUESTED, TierKind.COUNTRY})
+
+_BITS = 32
+_CLIENT = (1 << _BITS) - 1
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Question(NamedTuple):
@@ -37,27 +44,6 @@ class Question(NamedTuple):
     repository: str
     arch: str
     kind: str  # "" where the log does not tell
-
-
-class Outcome(NamedTuple):
-    """Who stands first in an answer, and how likely."""
-
-    places: Hosts  # in the list of all hosts of both sides
-    chances: Numbers
-    near: bool
-    kilometres: float | None  # from the client to whoever stands first, on average; None: not known
-
-
-class _First(NamedTuple):
-    """The first tier of an answer that has anybody."""
-
-    hosts: Hosts
-    weights: Numbers
-    weighed: bool  # nearness counts as well
-    anywhere: Outcome  # for clients whose place is not known
-
-
-NOBODY = Outcome(np.zeros(0, np.intp), np.zeros(0), False, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,45 +86,61 @@ class _Logged:
         return self._geo.country(address) or self.country_then
 
 
+class _Understood(NamedTuple):
+    """A question that is answered, on one side."""
+
+    asked: MirrorQuery
+    target: Target
+    sort: tuple[Any, ...]  # selection.sort_of()
+
+
 class Side:
     """One of the two: an index, and the policy that it is asked by."""
 
-    def __init__(self, index: Index, policy: Policy, places: Sequence[int]) -> None:
+    def __init__(self, index: Index, policy: Policy, numbers_of: Mapping[str, int]) -> None:
         self.index = index
         self._policy = policy._replace(trusted_proxies=0)
-        self._places = np.array(places, np.intp)
-        self._understood: dict[Question, tuple[MirrorQuery, Target] | None] = {}
+        self._numbers = np.array([numbers_of[host.name] for host in index.hosts], np.intp)
+        places = np.full((len(numbers_of), 3), np.nan)
+        places[self._numbers] = index.places
+        self.ground = Ground(places, policy.nearness_km if "nearness" in policy.factors else None)
+        self._understood: dict[Question, _Understood | None] = {}
         self._claims: dict[Any, Claims] = {}
-        self._firsts: dict[Any, _First | None] = {}
-        self._nearnesses: dict[Vector, Numbers | None] = {}
-        self._distances: dict[Vector, tuple[Numbers, Numbers]] = {}
+        self._firsts: dict[Any, First | None] = {}
+        self._alike: dict[Any, First] = {}
 
-    def outcome(self, question: Question, client: ClientLocation) -> Outcome:
-        """Who would stand first."""
-        understood = self._understand(question)
-        if understood is None:
-            return NOBODY
-        asked, target = understood
-        first = self._first(asked, target, self._claim(asked, target, client))
-        if first is None:
-            return NOBODY
-        if client.place is None:
-            return first.anywhere
-        weights = first.weights
-        if first.weighed and (nearness := self._nearness(asked, client)) is not None:
-            weights = weights * nearness[first.hosts]
-        chances = weights / weights.sum()
-        kilometres = self._kilometres(first.hosts, chances, client.place)
-        return Outcome(first.anywhere.places, chances, first.anywhere.near, kilometres)
+    def locate(self, address: str, geo: GeoSource) -> ClientLocation:
+        """Where the client is."""
+        client = location.locate(address, False, self.index, geo)
+        assert isinstance(client, ClientLocation)  # only addresses that a client chose are refused
+        return client
 
-    def _understand(self, question: Question) -> tuple[MirrorQuery, Target] | None:
-        """None: it would be refused."""
+    def kind(self, client: ClientLocation) -> ClientLocation:
+        """Of a client what counts but for its place: its country, and networks that hosts have claimed."""
+        asn = client.asn if client.asn in self.index.asn_hosts else None
+        return client._replace(address="", outer=None, place=None, asn=asn)
+
+    def first(self, question: Question, kind: ClientLocation) -> First | None:
+        """Who would stand first; None: nobody."""
         if question not in self._understood:
             _make_room(self._understood)
             self._understood[question] = self._find(question)
-        return self._understood[question]
+        understood = self._understood[question]
+        if understood is None:
+            return None
+        asked, target, sort = understood
+        claims = self._claims.get((sort, kind))
+        if claims is None:
+            _make_room(self._claims)
+            claims = self._claims[sort, kind] = selection.claims(target, kind, asked, self.index, self._policy)
+        key = target.carriers, claims.number
+        if key not in self._firsts:
+            _make_room(self._firsts)
+            self._firsts[key] = self._apportion(asked, target, claims)
+        return self._firsts[key]
 
-    def _find(self, question: Question) -> tuple[MirrorQuery, Target] | None:
+    def _find(self, question: Question) -> _Understood | None:
+        """None: it would be refused."""
         names = urlencode({"repo": question.repository, "arch": question.arch})
         named = {kind.value: kind for kind in Kind}.get(question.kind)
         for kind in [named] if named else [Kind.METALINK, Kind.MIRRORLIST]:
@@ -148,77 +150,61 @@ class Side:
             asked = query.parse(environ, self._policy)
             target = asked if isinstance(asked, Refusal) else lookup.find(asked, self.index)
             if isinstance(asked, MirrorQuery) and isinstance(target, Target):
-                return lookup.settled(asked, target), target
+                asked = lookup.settled(asked, target)
+                return _Understood(asked, target, selection.sort_of(target, asked))
             if isinstance(target, Refusal) and target.reason is not Reason.NO_DETAILS:
                 return None
         return None
 
-    def _claim(self, asked: MirrorQuery, target: Target, client: ClientLocation) -> Claims:
-        asn = client.asn if client.asn in self.index.asn_hosts else None
-        key = (selection.sort_of(target, asked), client.country, client.netblocks, asn)
-        if key not in self._claims:
-            _make_room(self._claims)
-            self._claims[key] = selection.claims(target, client, asked, self.index, self._policy)
-        return self._claims[key]
+    def _apportion(self, asked: MirrorQuery, target: Target, claims: Claims) -> First | None:
+        portion = selection.apportion(target, claims, asked, self._policy)
+        share = next((share for share in portion.shares if share.number), None)
+        if share is None:
+            return None
+        # Directories differ in who has them, but often not in who of a country has them.
+        key = target.category.name, share.fresh, share.kind in UNIFORM, share.kind in NEAR
+        if key not in self._alike:
+            _make_room(self._alike)
+            self._alike[key] = self._weigh(target, share)
+        return self._alike[key]
 
-    def _first(self, asked: MirrorQuery, target: Target, claims: Claims) -> _First | None:
-        key = target.carriers, claims.number
-        if key not in self._firsts:
-            _make_room(self._firsts)
-            portion = selection.apportion(target, claims, asked, self._policy)
-            share = next((share for share in portion.shares if share.number), None)
-            self._firsts[key] = self._weigh(target, share) if share else None
-        return self._firsts[key]
-
-    def _weigh(self, target: Target, share: Share) -> _First:
-        """Weight over the sum of weights, in the first tier that has anybody."""
+    def _weigh(self, target: Target, share: Share) -> First:
         hosts = numbers(share.fresh)
         weighed = share.kind not in UNIFORM
         weights = 1.0 / target.category.inverse_weights[hosts] if weighed else np.ones(hosts.size)
-        anywhere = Outcome(self._places[hosts], weights / weights.sum(), share.kind in NEAR, None)
-        return _First(hosts, weights, weighed, anywhere)
-
-    def _nearness(self, asked: MirrorQuery, client: ClientLocation) -> Numbers | None:
-        """What the draw would weigh each host with for clients at this place; None: nothing."""
-        assert client.place is not None
-        if client.place not in self._nearnesses:
-            _make_room(self._nearnesses, MANY_PLACES)
-            draw = selection.drawing(client, asked, self.index, policy=self._policy, random=_NO_CHANCE)
-            every = np.arange(len(self.index.hosts))
-            self._nearnesses[client.place] = None if draw.nearness is None else draw.nearness(every)
-        return self._nearnesses[client.place]
-
-    def _kilometres(self, hosts: Hosts, chances: Numbers, place: Vector) -> float | None:
-        """On average; hosts whose place is not known do not count."""
-        if place not in self._distances:
-            _make_room(self._distances, MANY_PLACES)
-            angles = np.arccos(np.clip(self.index.places @ np.array(place), -1.0, 1.0))
-            known = ~np.isnan(angles)
-            self._distances[place] = np.where(known, angles, 0.0) * EARTH_RADIUS_KM, known.astype(np.float64)
-        distances, known_ones = self._distances[place]
-        total = float(chances @ known_ones[hosts])
-        return float(chances @ distances[hosts]) / total if total else None
+        return First(self._numbers[hosts], weights, weighed, share.kind in NEAR)
 
 
-_NO_CHANCE = fresh()  # is not asked for numbers: only nearness is wanted of the draw
-
-
-def _make_room(known: dict[Any, Any], most: int = MANY) -> None:
-    if len(known) >= most:
+def _make_room(known: dict[Any, Any]) -> None:
+    if len(known) >= MANY:
         known.clear()
 
 
-@dataclass(slots=True)
-class Country:
-    """What changes for the clients of one country."""
+class Country(NamedTuple):
+    """What changes for the clients of one country, in numbers of requests."""
 
     requests: int = 0
-    moved: float = 0.0  # requests that go to another host first
-    near: list[int] = field(default_factory=lambda: [0, 0])  # before and after: requests with a near mirror
     lost: int = 0  # had a near mirror, and have none
-    unanswered: list[int] = field(default_factory=lambda: [0, 0])
-    kilometres: list[float] = field(default_factory=lambda: [0.0, 0.0])  # sums
-    measured: int = 0  # requests whose distances are known on both sides
+    measured: int = 0  # with distances that are known on both sides
+    near_before: int = 0
+    near_after: int = 0
+    unanswered_before: int = 0
+    unanswered_after: int = 0
+    moved: float = 0.0  # to another host first
+    kilometres_before: float = 0.0  # sums
+    kilometres_after: float = 0.0
+
+    def plus(self, other: Country) -> Country:
+        """For all of them together."""
+        return Country._make(map(sum, zip(self, other, strict=True)))
+
+
+class _Numbered(dict[Key, int]):
+    """Numbers from 0 on for whatever is asked for."""
+
+    def __missing__(self, key: Key) -> int:
+        number = self[key] = len(self)
+        return number
 
 
 class Replay:
@@ -227,72 +213,81 @@ class Replay:
     def __init__(self, before: tuple[Index, Policy], after: tuple[Index, Policy], geo: GeoSource) -> None:
         sides = (before, after)
         self.hosts = sorted({host.name for index, _ in sides for host in index.hosts})
-        place = {name: number for number, name in enumerate(self.hosts)}
-        self._sides = [Side(index, policy, [place[host.name] for host in index.hosts]) for index, policy in sides]
+        numbers_of = {name: number for number, name in enumerate(self.hosts)}
+        self._sides = [Side(index, policy, numbers_of) for index, policy in sides]
+        self._comparison = Comparison(*(side.ground for side in self._sides))
+        self.shares = self._comparison.shares
         self._geo = _Logged(geo)
-        self._clients: dict[tuple[str, str], tuple[ClientLocation, ...]] = {}
-        self._groups: Counter[tuple[Question, tuple[ClientLocation, ...]]] = Counter()
-        self.shares = np.zeros((2, len(self.hosts)))  # before and after: requests that get the host first
-        self._scratch = np.zeros(len(self.hosts))  # all 0 between two uses
+        self._asked = array("q")  # question and client of each request
         self.countries: dict[str, Country] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin with new numbers."""
+        self._questions: _Numbered[Question] = _Numbered()
+        self._addresses: dict[tuple[str, str], int] = {}  # address and country -> client
+        # Clients at one place in the same networks are the same, whatever their addresses.
+        self._clients: _Numbered[tuple[int, int]] = _Numbered()  # kind and place
+        self._kinds: _Numbered[tuple[ClientLocation, ...]] = _Numbered()  # one for each side
+        self._places: _Numbered[Vector | None] = _Numbered({None: 0})
 
     def add(self, asked: Iterable[tuple[Question, str, str]]) -> None:
         """Requests: what for, the client's address, and its country as it was then."""
         for question, address, country in asked:
-            clients = self._clients.get((address, country))
-            if clients is None:
-                clients = self._locate(address, country)
-            self._groups[question, clients] += 1
-            if len(self._groups) >= MANY:
+            client = self._addresses.get((address, country))
+            if client is None:
+                client = self._locate(address, country)
+            self._asked.append(self._questions[question] << _BITS | client)
+            if len(self._asked) >= AT_ONCE:
                 self.finish()
 
-    def _locate(self, address: str, country: str) -> tuple[ClientLocation, ...]:
-        """Clients at one place in the same networks are the same, whatever their addresses."""
+    def _locate(self, address: str, country: str) -> int:
         self._geo.country_then = country
-        found = []
-        for side in self._sides:
-            client = location.locate(address, False, side.index, self._geo)
-            assert isinstance(client, ClientLocation)
-            asn = client.asn if any(client.asn in one.index.asn_hosts for one in self._sides) else None
-            found.append(client._replace(address="", outer=None, asn=asn))
-        _make_room(self._clients)
-        self._clients[address, country] = clients = tuple(found)
-        return clients
+        clients = [side.locate(address, self._geo) for side in self._sides]
+        kinds = tuple(side.kind(client) for side, client in zip(self._sides, clients, strict=True))
+        number = self._clients[self._kinds[kinds], self._places[clients[0].place]]
+        self._addresses[address, country] = number
+        return number
 
     def finish(self) -> None:
         """Count what has been added."""
-        # Place by place, so that distances to all hosts are computed once for each.
-        groups = sorted(self._groups.items(), key=lambda group: group[0][1][0].place or ())
-        for (question, clients), requests in groups:
-            outcomes = [side.outcome(question, client) for side, client in zip(self._sides, clients, strict=True)]
-            self._count(clients[0].country, requests, *outcomes)
-        self._groups.clear()
+        if self._asked:
+            groups, requests = np.unique(np.array(self._asked, np.int64), return_counts=True)
+            kinds, places = np.array(list(self._clients)).T[:, groups & _CLIENT]
+            names = _Numbered[str]()
+            countries = np.array([names[before.country] for before, _ in self._kinds])[kinds]
+            pairs = self._pairs(groups >> _BITS, kinds)
+            key = (pairs * len(self._places) + places) * len(names) + countries
+            _, one, row = np.unique(key, return_index=True, return_inverse=True)
+            rows = Rows(pairs[one], places[one], np.bincount(row, requests).astype(np.float64))
+            self._count(rows, countries[one], list(names))
+        del self._asked[:]
+        self._comparison.forget()
+        if max(len(self._addresses), len(self._questions)) >= MANY:
+            self._forget()
 
-    def _count(self, name: str, requests: int, before: Outcome, after: Outcome) -> None:
-        country = self.countries.setdefault(name, Country())
-        country.requests += requests
-        for side, outcome in enumerate((before, after)):
-            self.shares[side, outcome.places] += outcome.chances * requests
-            country.near[side] += requests if outcome.near else 0
-            country.unanswered[side] += 0 if outcome.places.size else requests
-        country.moved += requests * self._moved(before, after)
-        country.lost += requests if before.near and not after.near else 0
-        if before.kilometres is not None and after.kilometres is not None:
-            country.measured += requests
-            country.kilometres[0] += requests * before.kilometres
-            country.kilometres[1] += requests * after.kilometres
+    def _pairs(self, questions: Hosts, kinds: Hosts) -> Hosts:
+        """Who stands first on both sides, as a number."""
+        asked, kinds_of = list(self._questions), list(self._kinds)
+        found, which = np.unique(questions * len(kinds_of) + kinds, return_inverse=True)
+        pairs = []
+        for question, kind in map(divmod, found.tolist(), repeat(len(kinds_of))):
+            firsts = [side.first(asked[question], kind) for side, kind in zip(self._sides, kinds_of[kind], strict=True)]
+            pairs.append(self._comparison.number(*firsts))
+        return np.array(pairs)[which]
 
-    def _moved(self, before: Outcome, after: Outcome) -> float:
-        """The chance that another host stands first."""
-        if before.places is after.places and before.chances is after.chances:
-            return 0.0
-        difference = self._scratch
-        difference[before.places] = -before.chances
-        difference[after.places] += after.chances
-        gained = float(np.maximum(difference[after.places], 0.0).sum())
-        lost = float(np.maximum(-difference[before.places], 0.0).sum())
-        difference[before.places] = difference[after.places] = 0.0
-        return max(gained, lost)
+    def _count(self, rows: Rows, countries: Hosts, names: list[str]) -> None:
+        """Add the rows to their countries."""
+        places = np.array([place or (np.nan,) * 3 for place in self._places])
+        moved, kilometres = self._comparison.compare(rows, places)
+        near, answered = self._comparison.near()[:, rows.pairs], self._comparison.answered()[:, rows.pairs]
+        measured = ~np.isnan(kilometres).any(axis=0)
+        counts = (np.ones(moved.size), near[0] & ~near[1], measured, *near, *~answered)
+        sums = (moved, *np.where(measured, kilometres, 0.0))
+        columns = [np.bincount(countries, rows.requests * what, len(names)).tolist() for what in (*counts, *sums)]
+        for name, *figures in zip(names, *columns, strict=True):
+            here = Country(*map(int, figures[: len(counts)]), *figures[len(counts) :])
+            self.countries[name] = self.countries.get(name, Country()).plus(here)
 
 
 def result(replay: Replay, of_hosts: Mapping[str, str]) -> dict[str, Any]:
@@ -313,37 +308,23 @@ def result(replay: Replay, of_hosts: Mapping[str, str]) -> dict[str, Any]:
     ]
     hosts.sort(key=lambda row: (-abs(row["share_after"] - row["share_before"]), row["host"]))
     countries.sort(key=lambda row: (-row["moved"], -row["requests"], row["country"]))
-    every = replay.countries.values()
-    sums = Country(
-        requests=total,
-        moved=sum(country.moved for country in every),
-        near=_pairs(country.near for country in every),
-        lost=sum(country.lost for country in every),
-        unanswered=_pairs(country.unanswered for country in every),
-        kilometres=_pairs(country.kilometres for country in every),
-        measured=sum(country.measured for country in every),
-    )
-    return {"total": _country("", sums), "hosts": hosts, "countries": countries}
-
-
-def _pairs(pairs: Iterable[list[Any]]) -> list[Any]:
-    """Before and after, each added up."""
-    return [sum(side) for side in zip(*pairs, strict=True)] or [0, 0]
+    everywhere = reduce(Country.plus, replay.countries.values(), Country())
+    return {"total": _country("", everywhere), "hosts": hosts, "countries": countries}
 
 
 def _country(name: str, country: Country) -> dict[str, Any]:
-    def mean(side: int) -> float | None:
-        return round(country.kilometres[side] / country.measured, 1) if country.measured else None
+    def mean(kilometres: float) -> float | None:
+        return round(kilometres / country.measured, 1) if country.measured else None
 
     return {
         "country": name,
         "requests": country.requests,
         "moved": round(country.moved, 1),
-        "near_before": country.near[0],
-        "near_after": country.near[1],
+        "near_before": country.near_before,
+        "near_after": country.near_after,
         "lost_near_mirror": country.lost,
-        "unanswered_before": country.unanswered[0],
-        "unanswered_after": country.unanswered[1],
-        "kilometres_before": mean(0),
-        "kilometres_after": mean(1),
+        "unanswered_before": country.unanswered_before,
+        "unanswered_after": country.unanswered_after,
+        "kilometres_before": mean(country.kilometres_before),
+        "kilometres_after": mean(country.kilometres_after),
     }
