@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from babel import Locale
@@ -259,7 +260,7 @@ class Registry:
 
 
 def read_registry(session: Session) -> Registry:
-    """What the public may know, in four queries."""
+    """What the public may know, in five queries."""
     choices = catalogue(session)
     archs = {arch.id: arch for arch in choices.archs}
     repositories = session.execute(
@@ -313,13 +314,14 @@ _PUBLIC_CATEGORY = (Category.public, ~Category.admin_only)
 _COLUMNS: tuple[Any, ...] = (
     Host.id,
     Host.name,
+    Site.name.label("site"),
+    Site.org_url,
     Host.country,
     Host.bandwidth_mbps,
     Host.comment,
     Host.has_ipv4,
     Host.has_ipv6,
-    Site.name.label("site"),
-    Site.org_url,
+    HostCategory.id.label("host_category_id"),
     Category.id.label("category_id"),
     Category.product_id,
     Category.name.label("category"),
@@ -327,19 +329,18 @@ _COLUMNS: tuple[Any, ...] = (
     HostCategoryState.directories_up_to_date,
     HostCategoryState.directories_total,
     HostCategoryState.established_at,
-    HostCategoryUrl.url,
 )
+_OF_MIRROR = 9  # of these columns; the others are of a category on it
 
 
 def _visible() -> Select[Any]:
-    """Addresses that the public may use: all active, nothing private, and something to fetch."""
+    """What the public may use: all active, nothing private, and something to fetch."""
     return (
         select(*_COLUMNS)
         .select_from(HostCategory)
         .join(Host, HostCategory.host_id == Host.id)
         .join(Site, Host.site_id == Site.id)
         .join(Category, HostCategory.category_id == Category.id)
-        .join(HostCategoryUrl, HostCategoryUrl.host_category_id == HostCategory.id)
         .outerjoin(HostCategoryState, HostCategoryState.host_category_id == HostCategory.id)
         .outerjoin(HostCategoryHealth, HostCategoryHealth.host_category_id == HostCategory.id)
         .where(
@@ -350,10 +351,14 @@ def _visible() -> Select[Any]:
             *_PUBLIC_CATEGORY,
             or_(HostCategory.always_up_to_date, HostCategoryState.directories_up_to_date > 0),
             or_(HostCategoryHealth.health.is_(None), HostCategoryHealth.health != Health.QUARANTINED),
-            ~HostCategoryUrl.private,
-            HostCategoryUrl.problem == "",
-            _known_scheme(),
         )
+    )
+
+
+def _urls() -> Select[int, str]:
+    """Addresses that the public may use."""
+    return select(HostCategoryUrl.host_category_id, HostCategoryUrl.url).where(
+        ~HostCategoryUrl.private, HostCategoryUrl.problem == "", _known_scheme()
     )
 
 
@@ -362,41 +367,24 @@ def _known_scheme() -> ColumnElement[bool]:
 
 
 def _mirrors(session: Session) -> tuple[Mirror, ...]:
-    found: dict[int, list[Any]] = {}
-    rows = session.execute(_visible()).all()
-    for row in sorted(rows, key=lambda row: (row.category, preference(row.url), row.url)):
-        found.setdefault(row.id, []).append(row)
-    return tuple(_mirror(found[id_]) for id_ in sorted(found))
+    """In two queries: a category has several addresses, and to read all about it with each of them takes long."""
+    urls: dict[int, list[str]] = {}
+    for id_, url in session.execute(_urls()):
+        urls.setdefault(id_, []).append(url)
+    mirrors: dict[int, tuple[Any, ...]] = {}
+    carried: dict[int, list[MirrorCategory]] = {}
+    for row in session.execute(_visible()):
+        of_mirror, (id_, *of_category) = row[:_OF_MIRROR], row[_OF_MIRROR:]
+        if id_ in urls:
+            mirrors[of_mirror[0]] = of_mirror
+            carried.setdefault(of_mirror[0], []).append(_category(urls[id_], of_category))
+    return tuple(Mirror(*mirrors[id_], tuple(sorted(carried[id_], key=attrgetter("name")))) for id_ in sorted(mirrors))
 
 
-def _mirror(rows: Sequence[Any]) -> Mirror:
-    first = rows[0]
-    return Mirror(
-        id=first.id,
-        name=first.name,
-        site=first.site,
-        site_url=first.org_url,
-        country=first.country,
-        bandwidth_mbps=first.bandwidth_mbps,
-        comment=first.comment,
-        has_ipv4=first.has_ipv4,
-        has_ipv6=first.has_ipv6,
-        categories=tuple(_category(list(group)) for _, group in groupby(rows, key=lambda row: row.category_id)),
-    )
-
-
-def _category(rows: Sequence[Any]) -> MirrorCategory:
-    first = rows[0]
-    return MirrorCategory(
-        id=first.category_id,
-        product_id=first.product_id,
-        name=first.category,
-        urls=tuple(row.url for row in rows),
-        always_up_to_date=first.always_up_to_date,
-        directories_up_to_date=first.directories_up_to_date or 0,
-        directories_total=first.directories_total or 0,
-        checked_at=first.established_at,
-    )
+def _category(urls: Iterable[str], values: Iterable[Any]) -> MirrorCategory:
+    id_, product_id, name, always, good, total, checked_at = values
+    ordered = tuple(sorted(urls, key=lambda url: (preference(url), url)))
+    return MirrorCategory(id_, product_id, name, ordered, always, good or 0, total or 0, checked_at)
 
 
 def _narrowed(mirror: Mirror, filters: MirrorFilters, carried: set[int] | None) -> Mirror | None:
