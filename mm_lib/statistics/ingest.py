@@ -76,12 +76,13 @@ class Ingest:
                 if len(tally) > MANY_FIGURES:
                     days |= self._write(session, tally)
             days |= self._write(session, tally)
+        row = known.get((place.length, place.digest.hexdigest()))
         if tally.lines:
             record.publish(session, days, self._settings.minimum_requests)
-            row = known.get((place.length, place.digest.hexdigest()))
             if row is None:
                 row = AccessLogRead(head=head, lines=0, malformed=0)
                 session.add(row)
+        if row is not None:  # also when nothing is new: as long as a log lies there, it must not be forgotten
             _remember(row, progress, log, tally)
         requests = tally.lines - tally.malformed - tally.others
         return Read(log.name, tally.lines, requests, tally.others, tally.malformed, place.length, tuple(sorted(days)))

@@ -322,6 +322,21 @@ def test_a_log_is_forgotten_after_a_while(session: Session, admin: Admin, tmp_pa
         assert expire(session, StatisticsSettings(), datetime.now(UTC) + timedelta(days=101)).logs == 1
 
 
+def test_a_log_is_remembered_as_long_as_it_lies_there_though_nothing_is_new(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    """Or it would count again one day."""
+    log = tmp_path / "access.log"
+    log.write_bytes(classic(list(asking(9, seed=14))))
+    admin.ingest(log)
+    with transaction(session):
+        session.scalars(select(AccessLogRead)).one().read_at -= timedelta(days=99)
+    admin.ingest(log)
+    with transaction(session):
+        assert expire(session, StatisticsSettings(), datetime.now(UTC) + timedelta(days=2)).logs == 0
+    assert admin.ingest(log)[0]["lines"] == 0
+
+
 def test_a_country_comes_out_of_other_when_its_day_grows(session: Session, admin: Admin, tmp_path: Path) -> None:
     requests = [Asking("192.0.2.1", "2026-05-05", "TV", "fedora-44", "x86_64", "dnf", "", "")] * 8
     log = tmp_path / "access.log"

@@ -74,8 +74,7 @@ def _products(program: str) -> list[str]:
 
 def _place(chosen: argparse.Namespace, product: str) -> Path:
     """A product's name may have a slash in it."""
-    folder: Path = chosen.folder
-    return folder / quote(product, safe=" ") / chosen.kind
+    return Path(chosen.folder, quote(product, safe=" "), chosen.kind)
 
 
 def _ways(chosen: argparse.Namespace, report: list[str], product: str, last: date) -> Iterator[list[str]]:
