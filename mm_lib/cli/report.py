@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,7 @@ def _rendered(document: Document, form: str) -> bytes:
     from mm_lib.reports import charts  # matplotlib takes a while to load
 
     if form == "html":
-        return rendering.html(document, charts.data_address).encode()
+        return rendering.html(document, charts.data_address, partial(charts.data_address, dark=True)).encode()
     from mm_lib.reports import pdf
 
     return pdf.render(document)

@@ -5,40 +5,61 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.typing import RcKeyType
 
 from mm_lib.reports.document import Chart
 
-INCHES = (8.0, 3.0)
-DOTS = 160  # per inch: twice the width that pages show, for fine screens and paper
-COLOUR = "#2b5fa8"
+INCHES = (6.4, 2.7)  # small beside its letters, so that these can be read on a phone
+DOTS = 200  # per inch: twice the width that pages show, for fine screens and paper
+COLOUR, DARK_COLOUR = "#2b5fa8", "#86b4f5"
+INK = "#e6e6e6"
+DARK: dict[RcKeyType, Any] = {
+    "axes.edgecolor": INK, "grid.color": "#8a8a8a", "text.color": INK, "xtick.color": INK, "ytick.color": INK,
+}  # fmt: skip
 
 
-def png(chart: Chart) -> bytes:
-    """Dark on white, as paper has it; the picture's text alternative and the tables say the same in words."""
+def png(chart: Chart, *, dark: bool = False) -> bytes:
+    """Dark on white, as paper has it; or light on whatever dark ground there is.
+
+    The picture's text alternative and the tables say the same in words.
+    """
     # Not as somebody's own matplotlibrc says.
-    with mpl.rc_context(mpl.rcParamsDefault):
+    with mpl.rc_context(mpl.rcParamsDefault), mpl.rc_context(DARK if dark else {}):
         figure = Figure(figsize=INCHES, dpi=DOTS, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        if chart.bars:
-            axes.bar(chart.labels, chart.values, color=COLOUR)
-        else:
-            places = range(len(chart.labels))
-            axes.plot(places, chart.values, color=COLOUR, linewidth=2, marker="o", markersize=3)
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _label(chart, place)))
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.grid(axis="y", alpha=0.3)
+        _draw(axes, chart, DARK_COLOUR if dark else COLOUR)
         axes.spines[["top", "right"]].set_visible(False)
         found = io.BytesIO()
-        figure.savefig(found, format="png", metadata={"Software": None})
+        figure.savefig(found, format="png", metadata={"Software": None}, transparent=dark)
     return found.getvalue()
+
+
+def _draw(axes: Axes, chart: Chart, colour: str) -> None:
+    thousands = FuncFormatter(lambda value, _: f"{value:,.0f}")
+    if chart.bars:  # lying, the first above: names have room
+        axes.barh(range(len(chart.labels)), chart.values, color=colour)
+        axes.set_yticks(range(len(chart.labels)), chart.labels)
+        axes.invert_yaxis()
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.xaxis.set_major_formatter(thousands)
+        axes.grid(axis="x", alpha=0.3)
+        return
+    axes.plot(range(len(chart.labels)), chart.values, color=colour, linewidth=2, marker="o", markersize=3)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _label(chart, place)))
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.yaxis.set_major_formatter(thousands)
+    axes.grid(axis="y", alpha=0.3)
 
 
 def _label(chart: Chart, place: float) -> str:
@@ -46,9 +67,9 @@ def _label(chart: Chart, place: float) -> str:
     return chart.labels[at] if 0 <= at < len(chart.labels) else ""
 
 
-def data_address(chart: Chart) -> str:
+def data_address(chart: Chart, *, dark: bool = False) -> str:
     """The picture itself as an address: a page in one file."""
-    return "data:image/png;base64," + base64.b64encode(png(chart)).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png(chart, dark=dark)).decode("ascii")
 
 
 def fonts() -> tuple[Path, Path]:

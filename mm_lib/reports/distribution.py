@@ -31,11 +31,14 @@ from mm_lib.reports.mirrors import CONDITIONS, MEANING, Mirror, midnight
 from mm_lib.reports.requests import ProductRequests
 from mm_lib.reports.spreading import Spreading
 from mm_lib.services.errors import NotFound
+from mm_lib.services.mirrors import country_names
 from mm_lib.statistics.figures import Figures, Row, Span
 
 TOP = 10
 MOST = 100  # mirrors in one table
-NO_REQUESTS = "No requests are counted for this period. Were the logs read (`mm-admin statistics ingest`)?"
+NO_REQUESTS = "No requests are counted for this period. Were the logs read (mm-admin statistics ingest)?"
+NOT_ASKED_FOR = "Nobody asked for it."
+COUNTRIES = {"N/": "not known", "other": "other countries"}  # beside those that have a name
 _PRIVATE = " (private)"
 
 
@@ -68,6 +71,7 @@ def report(session: Session, period: Period, named: Sequence[str], steps: tuple[
         found = _Found(
             name,
             counted.get(name),
+            any(each.requests for each in counted.values()),
             mirrors.of_product(every, name),
             updates.get(name, Spreading(())),
             curves.get(name, []),
@@ -88,6 +92,7 @@ class _Found:
 
     product: str
     requests: ProductRequests | None
+    others_requests: bool  # somebody asked for something
     mirrors: list[Mirror]
     updates: Spreading
     curve: list[tuple[str, int]]
@@ -128,15 +133,19 @@ def _in_short(found: _Found) -> Iterator[str]:
         return
     served = sum(mirror.condition in ("active", "suspect", "probation") for mirror in found.mirrors)
     yield f"{served} of {len(found.mirrors)} mirrors are served"
-    yield f"{len(_wanting(found.mirrors))} need attention"
+    yield f"mirrors that need attention: {len(_wanting(found.mirrors))}"
     if found.updates.updates:
-        yield f"80 % of the mirrors had an update after {duration(found.updates.median_of('mirrors_80'))} (median)"
+        median = found.updates.median_of("mirrors_80")
+        if median is None:
+            yield "no update reached 80 % of the mirrors"
+        else:
+            yield f"80 % of the mirrors had an update after {duration(median)} (median)"
 
 
 def _requests(found: _Found) -> Iterator[Block]:
     counted = found.requests
     if counted is None or not (counted.requests or counted.before):
-        yield Text(NO_REQUESTS)
+        yield Text(NOT_ASKED_FOR if found.others_requests else NO_REQUESTS)
         return
     share = counted.requests / counted.everything if counted.everything else None
     yield Text(
@@ -213,11 +222,14 @@ def _spreading(updates: Spreading) -> Iterator[Block]:
         yield Text("No update was measured.")
         return
     mirrors_80, requests_80 = updates.median_of("mirrors_80"), updates.median_of("requests_80")
-    yield Text(
-        f"{number(len(updates.updates))} updates were followed. 80 % of the mirrors had one after "
-        f"{duration(mirrors_80)}, and 80 % of the requests could get it after {duration(requests_80)} (medians of "
-        f"those that got there); {number(updates.not_reached)} did not reach 80 % of the mirrors."
-    )
+    said = [f"{number(len(updates.updates))} updates were followed."]
+    if mirrors_80 is not None:
+        said.append(f"80 % of the mirrors had one after {duration(mirrors_80)}.")
+    if requests_80 is not None:
+        said.append(f"80 % of the requests could get one after {duration(requests_80)}.")
+    if mirrors_80 is not None or requests_80 is not None:
+        said.append("These are medians of those that got there.")
+    yield Text(f"{' '.join(said)} {number(updates.not_reached)} did not reach 80 % of the mirrors.")
     rows = tuple(
         (
             name,
@@ -254,9 +266,11 @@ def _everything(session: Session, period: Period) -> Iterator[Section]:
     said = f"Of all distributions together: {number(countries.requests)} requests ({_than(countries)})."
     blocks: list[Block] = [Text(said)]
     if countries.rows:
-        points = [(row.name, row.requests) for row in countries.rows[:TOP]]
+        names = country_names() | COUNTRIES
+        rows = [row._replace(name=names.get(row.name, row.name)) for row in countries.rows[:TOP]]
+        points = [(row.name, row.requests) for row in rows]
         blocks.append(chart("Requests by country", "requests", points, bars=True))
-        blocks.append(_rows("Countries", "Country", countries.rows, countries.requests))
+        blocks.append(_rows("Countries", "Country", rows, countries.requests))
     if clients.rows:
         blocks.append(_rows("Kinds of clients", "Client", clients.rows, clients.requests))
     yield Section("Where requests come from", 2, tuple(blocks))

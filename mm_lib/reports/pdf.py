@@ -15,6 +15,7 @@ from mm_lib.reports.rendering import one_line
 FONT = "DejaVu"
 SIZES = {1: 20, 2: 15, 3: 12}
 BODY, SMALL, LINE = 10, 8.5, 5.5
+CHART = 0.8  # of the width: letters in it are about as large as those around it
 
 
 class _Paper(FPDF):
@@ -98,13 +99,14 @@ def _table(paper: FPDF, block: Table) -> None:
     widths = _widths(block)
     heads = FontFace(emphasis="BOLD")
     layout = TableBordersLayout.HORIZONTAL_LINES
+    paper.set_draw_color(170)
     with paper.table(
         text_align=aligns,
         col_widths=widths,
         headings_style=heads,
         borders_layout=layout,
         line_height=LINE - 1,
-        padding=(0, 1),
+        padding=(0, 1.5),
     ) as table:
         for row in (block.columns, *block.rows):
             cells = table.row()
@@ -120,6 +122,7 @@ def _widths(block: Table) -> tuple[int, ...]:
 
 def _chart(paper: FPDF, block: Chart) -> None:
     width, height = charts.INCHES
-    _keep_together(paper, LINE + paper.epw * height / width)
+    wide = CHART * paper.epw
+    _keep_together(paper, LINE + wide * height / width)
     _lines(paper, block.caption, LINE)
-    paper.image(charts.png(block), w=paper.epw, alt_text=one_line(block.alternative))
+    paper.image(charts.png(block), w=wide, alt_text=one_line(block.alternative))

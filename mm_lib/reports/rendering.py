@@ -65,6 +65,9 @@ def markdown(document: Document) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
-def html(document: Document, source: Callable[[Chart], str]) -> str:
-    """A page or a mail in one piece, without scripts; `source` tells where a chart's picture is."""
-    return _environment().get_template("report.html").render(_values(document), source=source)
+def html(document: Document, source: Callable[[Chart], str], dark: Callable[[Chart], str] | None = None) -> str:
+    """A page or a mail in one piece, without scripts.
+
+    `source` tells where a chart's picture is, `dark` where one for dark screens is. Without that it stands on white.
+    """
+    return _environment().get_template("report.html").render(_values(document), source=source, dark=dark)
