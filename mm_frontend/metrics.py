@@ -82,7 +82,7 @@ def show() -> Response:
     for measure in measures(session(), datetime.now(UTC)):
         gauge = Gauge(f"mm_{measure.name}", measure.meaning, measure.labels, registry=state)
         for names, value in measure.values:
-            gauge.labels(*names).set(value)
+            (gauge.labels(*names) if names else gauge).set(value)
     return Response(generate_latest(registry) + generate_latest(state), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -14,7 +14,7 @@ from mm_lib.model.hosts import Host
 from mm_lib.model.outbox import Delivery
 from mm_lib.model.sites import Site
 from mm_lib.model.state import CrawlRun, HostCategoryHealth, Job
-from mm_lib.model.statistics import PropagationVersion
+from mm_lib.model.statistics import AccessLogRead, PropagationVersion
 from mm_lib.services.propagation import FOLLOWED
 from mm_lib.services.scans import last_scans
 
@@ -39,6 +39,7 @@ def measures(session: Session, now: datetime) -> Iterator[Measure]:
     )
     yield from _runs(session)
     yield from _spreading(session, now)
+    yield from _counting(session)
 
 
 _COUNTED = (
@@ -90,3 +91,15 @@ def _spreading(session: Session, now: datetime) -> Iterator[Measure]:
     yield Measure("propagation_mirrors_ratio", meaning, labels, list(zip(names, shares, strict=True)))
     meaning = "When the newest metadata was first seen on the master."
     yield Measure("propagation_published_timestamp_seconds", meaning, labels, list(zip(names, times, strict=True)))
+
+
+def _counting(session: Session) -> Iterator[Measure]:
+    """Whether access logs are still counted, and are of a form that can be."""
+    log = AccessLogRead
+    query = select(func.max(log.read_at), func.sum(log.lines), func.sum(log.malformed))
+    read_at, lines, malformed = session.execute(query).one()
+    meaning = "When an access log was last read by `mm-admin statistics ingest`."
+    yield Measure("access_logs_read_timestamp_seconds", meaning, (), [((), _seconds(read_at))] if read_at else [])
+    by_state = (("good", (lines or 0) - (malformed or 0)), ("malformed", malformed or 0))
+    values = [((state,), float(number)) for state, number in by_state]
+    yield Measure("access_log_lines", "Lines of the access logs that are remembered.", ("state",), values)

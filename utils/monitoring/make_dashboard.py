@@ -135,6 +135,18 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
+            "Since access logs were read",
+            "By mm-admin statistics ingest; the figures on the statistics pages are as old.",
+            "s",
+            (("time() - mm_access_logs_read_timestamp_seconds", "{{instance}}"),),
+        ),
+        Panel(
+            "Lines of access logs per hour",
+            "By whether they could be counted.",
+            "short",
+            (("delta(mm_access_log_lines[1h])", "{{state}}"),),
+        ),
+        Panel(
             "Notifications given up",
             "Mails, webhooks and messages that need a person.",
             "short",
