@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from flask import Blueprint, g, render_template, request, url_for
@@ -60,23 +60,38 @@ def _order(orders: Mapping[str, Any]) -> str:
 
 @blueprint.get("/statistics/health")
 def health() -> ResponseReturnValue:
-    """Every public mirror with its uptime."""
-    order = _order(HEALTH_ORDERS)
+    """Every public mirror with its uptime, now or at the end of a day."""
+    order, until = _order(HEALTH_ORDERS), _until()
     form = twins.wanted(twins.JSON, tables.CSV)
     if form == twins.HTML:
         return kept_page(
             kept_registry(),
             "statistics/health.html",
-            lambda: {"found": _uptimes(order), "order": order, "served": _served()},
+            lambda: {
+                "found": _uptimes(order, until),
+                "order": order,
+                "served": _served(),
+                "until": until,
+                "days": {"until": until.isoformat()} if until else {},
+                "today": datetime.now(UTC).date(),
+            },
         )
-    found = _uptimes(order)
+    found = _uptimes(order, until)
     if form == twins.JSON:
-        return twins.as_json({"mirrors": [dict(zip(_HEALTH_COLUMNS, _values(one), strict=True)) for one in found]})
+        rows = [dict(zip(_HEALTH_COLUMNS, _values(one), strict=True)) for one in found]
+        return twins.as_json({"until": until.isoformat() if until else None, "mirrors": rows})
     return tables.as_csv("mirror-health", _HEALTH_COLUMNS, map(_values, found))
 
 
-def _uptimes(order: str) -> list[Uptime]:
-    return sorted(uptimes(session(), datetime.now(UTC)), key=HEALTH_ORDERS[order])
+def _until() -> date | None:
+    """The day that is asked for, when it is over."""
+    asked = read_day(request.args.get("until", ""))
+    return asked if asked and asked < datetime.now(UTC).date() else None
+
+
+def _uptimes(order: str, until: date | None) -> list[Uptime]:
+    at = datetime.combine(until + timedelta(days=1), time(), UTC) if until else datetime.now(UTC)
+    return sorted(uptimes(session(), at), key=HEALTH_ORDERS[order])
 
 
 def _served() -> set[int]:

@@ -36,48 +36,58 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Uptime:
-    """A public mirror; shares are None while nothing is known."""
+    """A public mirror at one moment; shares are None while nothing is known."""
 
     id: int
     name: str
     site: str
     country: str | None
-    health: Health  # of its worst category, now
+    health: Health  # of its worst category
     since: datetime | None  # when that began; None: never changed
     shares: tuple[float | None, ...]  # in the order of DAYS
     outages: int  # quarantines that began in the longest period
 
 
 class _Carried(NamedTuple):
-    host_category_id: int
+    """A category on a host: how it was when the period began, and how it was at its end."""
+
     since: datetime
+    first: Health
+    changes: Sequence[Change]
     health: Health
     changed_at: datetime | None
 
 
-def uptimes(session: Session, now: datetime) -> list[Uptime]:
-    """All public mirrors, by name; in three queries."""
-    start = now - timedelta(days=max(DAYS))
-    before, during = history(session, start, now)
+def uptimes(session: Session, at: datetime) -> list[Uptime]:
+    """All mirrors that are public now, as they were at a moment, by name; in three queries."""
+    start = at - timedelta(days=max(DAYS))
+    before, during = history(session, start, at)
     hosts: dict[int, tuple[str, str, str | None]] = {}
     carried: dict[int, list[_Carried]] = defaultdict(list)
     for row in session.execute(_rows()).all():
+        if row.created_at >= at:
+            continue
         hosts[row.id] = (row.name, row.site, row.country)
-        health = row.health or Health.ACTIVE
-        carried[row.id].append(_Carried(row.host_category_id, row.created_at, health, row.since))
+        changes = during.get(row.host_category_id, [])
+        carried[row.id].append(_carried(row, before.get(row.host_category_id), changes, at))
     found = []
     for id_, (name, site, country) in hosts.items():
-        histories = []
-        for one in carried[id_]:
-            changes = during.get(one.host_category_id, [])
-            earlier = before.get(one.host_category_id)
-            first = earlier.health if earlier else Health.ACTIVE if changes else one.health
-            histories.append((one.since, first, changes))
         worst = max(carried[id_], key=lambda one: WORST.index(one.health))
-        shares = tuple(_share(histories, now - timedelta(days=days), now) for days in DAYS)
-        began = sum(outages(first, changes) for _, first, changes in histories)
+        shares = tuple(_share(carried[id_], at - timedelta(days=days), at) for days in DAYS)
+        began = sum(outages(one.first, one.changes) for one in carried[id_])
         found.append(Uptime(id_, name, site, country, worst.health, worst.changed_at, shares, began))
     return sorted(found, key=lambda one: (one.name, one.id))
+
+
+def _carried(row: Any, earlier: Change | None, changes: Sequence[Change], at: datetime) -> _Carried:
+    """What is stored is how the category is now; what changed later does not count yet."""
+    stored = row.health or Health.ACTIVE
+    later = row.since is not None and row.since >= at
+    first = earlier.health if earlier else Health.ACTIVE if changes or later else stored
+    last = changes[-1] if changes else earlier
+    if not later:
+        return _Carried(row.created_at, first, changes, stored, row.since)
+    return _Carried(row.created_at, first, changes, last.health if last else first, last.at if last else None)
 
 
 def _rows() -> Any:
@@ -112,15 +122,13 @@ def history(session: Session, start: datetime, end: datetime) -> tuple[dict[int,
     return before, during
 
 
-def _share(
-    histories: Iterable[tuple[datetime, Health, Sequence[Change]]], start: datetime, end: datetime
-) -> float | None:
+def _share(carried: Iterable[_Carried], start: datetime, end: datetime) -> float | None:
     known = away = 0.0
-    for since, first, changes in histories:
-        begin = max(start, since)
+    for one in carried:
+        begin = max(start, one.since)
         if begin < end:
             known += (end - begin).total_seconds()
-            away += quarantined(first, changes, begin, end)
+            away += quarantined(one.first, one.changes, begin, end)
     return 1 - away / known if known else None
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, time
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.frontend.serving import served
 from tests.frontend.statistics_world import (
     DAY,
     HISTORY,
+    HOUR,
     NOW,
     OFFERED,
     PLACES,
@@ -104,6 +106,35 @@ def test_the_worst_uptime_comes_first_unless_another_order_is_asked_for(client: 
     rows = list(csv.DictReader(io.StringIO(client.get(f"{HEALTH}?sort=name&format=csv").text)))
     assert [row["name"] for row in rows] == sorted([*PUBLIC, QUARANTINED])
     assert 'aria-sort="ascending"><a href="/statistics/health?sort=name">' in client.get(f"{HEALTH}?sort=name").text
+
+
+@pytest.mark.parametrize("ago", [1, 7, 20, 45])
+def test_a_day_that_is_over_shows_how_mirrors_were_then(client: FlaskClient, ago: int) -> None:
+    """Hour by hour, without what happened since."""
+    day = (datetime.now(UTC) - ago * DAY).date()
+    end = datetime.combine(day, time(), UTC) + DAY
+    found = client.get(f"{HEALTH}?until={day}&format=json").get_json()
+    assert found["until"] == str(day)
+    rows = {row["name"]: row for row in found["mirrors"]}
+    for name in HISTORY.keys() - {YOUNG[0]}:
+
+        def state(at: datetime, name: str = name) -> str:
+            return ["active", *(health for days, health in HISTORY[name] if NOW - days * DAY <= at)][-1]
+
+        assert rows[name]["health"] == state(end)
+        away = sum(state(end - (hour + 0.5) * HOUR) == "quarantined" for hour in range(720))
+        assert rows[name]["uptime_30"] == pytest.approx(1 - away / 720, abs=1 / 720)
+
+
+def test_a_mirror_that_came_later_was_not_there_then(client: FlaskClient) -> None:
+    day = (NOW - (YOUNG[1] + 2) * DAY).date()
+    names = {row["name"] for row in client.get(f"{HEALTH}?until={day}&format=json").get_json()["mirrors"]}
+    assert names == {*PUBLIC, QUARANTINED} - {YOUNG[0]}
+
+
+def test_the_permanent_link_names_the_day(client: FlaskClient) -> None:
+    assert f'?sort=uptime_30&amp;until={datetime.now(UTC).date()}">Permanent link' in client.get(HEALTH).text
+    assert '?sort=name&amp;until=2026-01-02">Permanent link' in client.get(f"{HEALTH}?sort=name&until=2026-01-02").text
 
 
 def test_the_page_says_how_uptime_is_computed(client: FlaskClient) -> None:
