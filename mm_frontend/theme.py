@@ -14,6 +14,7 @@ from babel.numbers import format_decimal, format_percent, get_decimal_symbol
 from babel.units import format_unit
 from flask import Flask, url_for
 from flask_babel import gettext
+from markupsafe import Markup
 
 from mm_frontend import banners, language
 from mm_frontend.guards import here, viewer
@@ -54,6 +55,7 @@ def register(app: Flask, configured: Settings) -> None:
         minute=minute,
         country=lambda code: country_names(language.current()).get(code, code),
         freshness=freshness,
+        breakable=breakable,
         ago=lambda moment: ago(moment, datetime.now(UTC)),
         moment=moment,
     )
@@ -110,6 +112,11 @@ def fixed(value: float, digits: int = 2, signed: bool = False) -> str:
 def percent(share: float, digits: int = 1, signed: bool = False) -> str:
     """0.25 -> "25.0 %"."""
     return f"{fixed(100 * share, digits, signed)} %"
+
+
+def breakable(name: str) -> Markup:
+    """A long name that goes on in the next line after a dot, rather than within a word."""
+    return Markup(".<wbr>").join(name.split("."))
 
 
 def bandwidth(mbps: int) -> str:

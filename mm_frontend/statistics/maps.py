@@ -64,7 +64,9 @@ class _Mark:
 
     places: Sequence[Place]
     point: tuple[int, int]
-    service: Service  # the worst of them
+    service: Service  # how most of them are
+    worst: Service
+    worst_places: int  # so many are like that
     link: str
 
 
@@ -175,8 +177,10 @@ def _marks(places: Sequence[Place], view: View, link: partial[str]) -> list[_Mar
         members = [known[number][0] for number in cluster.members]
         nearer = view.nearer(cluster.point) if len(members) > 1 else None
         target = link(nearer) if nearer else f"#mirror-{members[0].id}"
-        worst = max((place.service for place in members), key=order.index)
-        marks.append(_Mark(members, cluster.point, worst, target))
+        counts = Counter(place.service for place in members)
+        most = max(counts, key=lambda service: (counts[service], order.index(service)))
+        worst = max(counts, key=order.index)
+        marks.append(_Mark(members, cluster.point, most, worst, counts[worst], target))
     return marks
 
 

@@ -74,6 +74,8 @@ COUNTRIES = {
     "other": 60,
     "N/": 500,
 }
+REPOSITORIES = {"updates-released-f44": 60_000, "fedora-44": 20_000, "rawhide": 6950}
+PROGRAMS = {"dnf": 80_000, "apt": 4000, "other": 2950}
 OFFERED = {"nyc.example.org": 41_000, "fra.example.org": 22_000, "ber.example.org": 9000, PRIVATE: 700, "gone": 5}
 
 
@@ -87,6 +89,10 @@ def _rolled_up() -> Iterator[tuple[dict[str, object], int]]:
     for days_ago in range(1, 60):
         day = (NOW - days_ago * DAY).date()
         by = {AccessDimension.COUNTRY: asked(COUNTRIES, days_ago), AccessDimension.HOST: asked(OFFERED, days_ago)}
+        by |= {
+            AccessDimension.REPOSITORY: asked(REPOSITORIES, days_ago),
+            AccessDimension.CLIENT: asked(PROGRAMS, days_ago),
+        }
         by[AccessDimension.ALL] = Counter({"": by[AccessDimension.COUNTRY].total()})
         for dimension, counts in by.items():
             for level in StatisticLevel:
@@ -172,7 +178,7 @@ YOUNG = "sao.example.org", 10  # carries its category for so many days
 
 def _outages(session: Session, carried: dict[str, HostCategory]) -> None:
     for name, row in carried.items():
-        row.created_at = NOW - (YOUNG[1] if name == YOUNG[0] else 400) * DAY
+        row.created_at = row.host.created_at = NOW - (YOUNG[1] if name == YOUNG[0] else 400) * DAY
         for days, health in HISTORY.get(name, ()):
             changed = HealthChange(host_category_id=row.id, at=NOW - days * DAY, health=Health(health), reason="test")
             session.add(changed)

@@ -106,6 +106,15 @@ def test_a_mark_for_several_leads_to_larger_maps_until_each_has_its_own(client: 
     assert f'id="{path[1:]}"' in client.get("/maps").text
 
 
+def test_a_mark_for_several_is_as_most_of_them_are_and_has_a_sign_of_the_worst(client: FlaskClient) -> None:
+    page = client.get("/maps").text
+    (mark,) = re.findall(r'<a class="mark[^"]*"[^>]*aria-label="[^"]*ber\.example\.org.*?</a>', page, re.DOTALL)
+    assert 'class="mark service-full"' in mark
+    assert 'aria-label="4 mirrors, 1 of them out of service: ' in mark
+    assert '<g class="service-out"><path' in mark
+    assert page.count("<g class=") == 1  # all others are of one kind
+
+
 def test_the_lists_have_all_without_a_map_or_a_script(client: FlaskClient) -> None:
     answer = client.get("/maps")
     assert "<script" not in answer.text

@@ -108,7 +108,8 @@ def _hidden(session: Session) -> list[Host]:
 
 def text(response: TestResponse) -> str:
     """What a person reads: no tags, single blanks."""
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", response.get_data(as_text=True))).replace("\xa0", " ").split())
+    page = response.get_data(as_text=True).replace("<wbr>", "")
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", page)).replace("\xa0", " ").split())
 
 
 def headline(response: TestResponse) -> str:
