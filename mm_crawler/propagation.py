@@ -29,6 +29,7 @@ from mm_lib.model.content import Arch, Product, Repository, Version
 from mm_lib.model.state import RunKind
 from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
 from mm_lib.services.errors import NotFound
+from mm_lib.services.propagation import means
 
 DAY = 86400
 FIRST_ARCH = "x86_64"
@@ -222,7 +223,12 @@ class _Measure(Keeper):
             followed = spreading.keep(session, self._has, repodata, now)
             percent, hours = settings.propagation_alarm_percent, settings.propagation_alarm_hours
             self.late = spreading.late(followed, percent, hours, now)
-            session.add_all(
+            rows = [
                 PropagationStatistic(repository_id=id_, at=now, **{age.value: of[age] for age in Age})
                 for id_, of in self.counts.items()
-            )
+            ]
+            session.add_all(rows)
+            session.flush()
+            lately = means(session, self.counts.keys(), now)
+            for row in rows:
+                row.mirrors_mean = lately[row.repository_id]

@@ -1317,6 +1317,7 @@ def upgrade() -> None:
         sa.Column("two_days", sa.Integer(), nullable=False),
         sa.Column("older", sa.Integer(), nullable=False),
         sa.Column("unknown", sa.Integer(), nullable=False),
+        sa.Column("mirrors_mean", sa.Double(), nullable=True),
         sa.CheckConstraint(
             "same_day >= 0 AND one_day >= 0 AND two_days >= 0 AND older >= 0 AND unknown >= 0",
             name=op.f("ck_propagation_statistic_counts"),

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import flask
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
@@ -34,8 +34,13 @@ _KEPT, _PAGES = "public_registry", "public_pages"
 @blueprint.record_once
 def _prepare(state: BlueprintSetupState) -> None:
     """Each application keeps a registry of its own."""
-    state.app.extensions[_KEPT] = Kept[Registry](state.options.get("seconds", 0))
-    state.app.extensions[_PAGES] = Pages()
+    forget_kept(state.app, state.options.get("seconds", 0))
+
+
+def forget_kept(app: Flask, seconds: float) -> None:
+    """Keep nothing yet; what is read from now on is kept so long."""
+    app.extensions[_KEPT] = Kept[Registry](seconds)
+    app.extensions[_PAGES] = Pages()
 
 
 def kept_registry() -> Registry:

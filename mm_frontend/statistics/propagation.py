@@ -29,6 +29,7 @@ blueprint.after_request(conditional.finish)
 
 DAYS = 7  # of measurements, unless others are asked for
 ROWS = 50  # mirrors of a page, unless all are asked for
+MANY = 200  # repositories: a list of more is shortened, unless all are asked for
 ONE_DAY = timedelta(days=1)
 _OF_VERSIONS = tuple(f"{of}_{percent}_seconds" for of in ("mirrors", "requests") for percent in MILESTONES)
 
@@ -56,11 +57,12 @@ def overview() -> ResponseReturnValue:
         return kept_page(
             kept_registry(),
             "statistics/propagation.html",
-            lambda: {"found": _overview(), "ages": AGES, "alarm": _alarm()},
+            lambda: _list(_overview()),
         )
     found = _overview()
     if form == twins.JSON:
-        return twins.as_json({"repositories": [_standing(one) for one in found]})
+        page = url_for("propagation.overview")
+        return twins.as_json({"repositories": [_standing(one, f"{page}{one.repository.id}") for one in found]})
     columns = ("id", "repository", "arch", "product", "version", "at", *AGES, "late", "mirrors_mean", "main")
     rows = (
         (*one.repository, one.ages.at.isoformat(), *one.ages[1:], _late(one), round(one.mirrors_mean, 1), one.main)
@@ -71,6 +73,24 @@ def overview() -> ResponseReturnValue:
 
 def _overview() -> list[Standing]:
     return services.overview(session(), _alarm(), datetime.now(UTC))
+
+
+def _list(found: Sequence[Standing]) -> dict[str, Any]:
+    """Of many repositories those that stand for others, and those that need a look, unless all are asked for."""
+    whole = len(found) <= MANY or request.args.get("rows") == "all"
+    shown = found if whole else [one for one in found if one.main or _late(one)]
+    page = url_for("propagation.overview")  # that of a repository has its number at the end
+    return {"found": found, "shown": shown, "page": page, "bar": _bar, "alarm": _alarm()}
+
+
+def _bar(ages: Ages) -> list[tuple[str, str, str]]:
+    """Shares of a bar: what each stands for, where it begins, how wide it is; in per cent."""
+    parts, before, mirrors = [], 0.0, ages.mirrors or 1
+    for name, number in zip(AGES, ages[1:], strict=True):
+        width = 100 * number / mirrors
+        parts.append((name, f"{before:.2f}", f"{width:.2f}"))
+        before += width
+    return parts
 
 
 def _late(one: Standing) -> bool:
@@ -139,10 +159,10 @@ def took(seconds: int) -> str:
     return str(format_timedelta(timedelta(seconds=seconds), threshold=2, locale=language.current()))
 
 
-def _standing(one: Standing) -> dict[str, Any]:
+def _standing(one: Standing, page: str) -> dict[str, Any]:
     return {
         **one.repository._asdict(),
-        "page": url_for("propagation.repository", repository_id=one.repository.id),
+        "page": page,
         "main": one.main,
         "mirrors_mean": round(one.mirrors_mean, 1),
         **_measurement(one.ages),

@@ -118,6 +118,9 @@ class PropagationStatistic(Base):
     two_days: Mapped[int]
     older: Mapped[int]
     unknown: Mapped[int]
+    mirrors_mean: Mapped[float | None] = mapped_column(
+        doc="of all mirrors, in the week that ends with this measurement"
+    )
 
 
 class PropagationVersion(Base):

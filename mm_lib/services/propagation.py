@@ -5,15 +5,16 @@ Counts are of all mirrors that were asked; only public ones are ever named.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from mm_lib.model.content import Arch, Category, FileDetail, Product, Repository, Version
 from mm_lib.model.hosts import HostCategory
@@ -21,7 +22,6 @@ from mm_lib.model.state import RepositoryMirrorState
 from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
 from mm_lib.services.errors import NotFound
 
-Row = TypeVar("Row", PropagationStatistic, PropagationVersion)
 FOLLOWED = timedelta(days=14)  # what has not arrived by then does not arrive
 MILESTONES = (50, 80, 90, 95)  # per cent
 AGES = ("same_day", "one_day", "two_days", "older", "unknown")
@@ -76,7 +76,7 @@ class Alarm:
     percent: float
     hours: float
 
-    def rings(self, row: PropagationVersion, now: datetime) -> bool:
+    def rings(self, row: PropagationVersion | Reached, now: datetime) -> bool:
         """Whether this version, the newest of its repository, is late; of one that nobody follows it is not known."""
         overdue = now - FOLLOWED < row.published_at < now - timedelta(hours=self.hours)
         return bool(overdue and row.mirrors and row.mirrors_reached * 100 < self.percent * row.mirrors)
@@ -116,19 +116,18 @@ def _repositories() -> Select[int, str | None, str, str, str]:
 
 
 def overview(session: Session, alarm: Alarm, now: datetime) -> list[Standing]:
-    """Every repository that was measured, by product and version, that of the most mirrors first; in four queries."""
-    statistic, version = PropagationStatistic, PropagationVersion
-    ages = {row.repository_id: _ages(row) for row in session.scalars(_last(statistic, statistic.at))}
-    newest = {row.repository_id: row for row in session.scalars(_last(version, version.timestamp))}
-    means = _means(session, max((row.at for row in ages.values()), default=now))
+    """Every repository that was measured, by product and version, that of the most mirrors first."""
+    ages = _last_ages(session)
+    reached = {row[0]: _reached(row[1:]) for row in session.execute(_last_versions())}
     found = []
     for row in session.execute(_repositories()):
         repository = Measured(*row)
         if repository.id in ages:
-            last = newest.get(repository.id)
-            reached = _reached(last, late=alarm.rings(last, now)) if last else None
-            mean = means.get(repository.id, float(ages[repository.id].mirrors))
-            found.append(Standing(repository, ages[repository.id], reached, mean, main=False))
+            last, mean = ages[repository.id]
+            newest = reached.get(repository.id)
+            if newest and alarm.rings(newest, now):
+                newest = newest._replace(late=True)
+            found.append(Standing(repository, last, newest, mean, main=False))
     found.sort(key=lambda one: (*_place(one), -one.mirrors_mean, one.repository.prefix, one.repository.arch))
     return [one._replace(main=not number) for _, same in groupby(found, _place) for number, one in enumerate(same)]
 
@@ -137,19 +136,47 @@ def _place(one: Standing) -> tuple[str, str]:
     return one.repository.product, one.repository.version
 
 
-def _means(session: Session, newest: datetime) -> dict[int, float]:
-    """How many mirrors each repository had on average lately. Those that were not measured then are not there."""
+def _last_ages(session: Session) -> dict[int, tuple[Ages, Any]]:
+    """The last measurement of each repository, and how many mirrors had it lately, on average."""
+    table = PropagationStatistic
+    columns = (table.repository_id, table.mirrors_mean, *_AGES)
+    # The last run measured most of them: its rows stand side by side. The others are looked up one by one.
+    newest = select(func.max(table.at)).scalar_subquery()
+    rows = session.execute(select(*columns).where(table.at == newest)).all()
+    last = (
+        select(func.max(table.at)).where(table.repository_id == Repository.id).correlate(Repository).scalar_subquery()
+    )
+    others = select(Repository.id, last.label("at")).where(Repository.id.not_in([row[0] for row in rows])).subquery()
+    rows += session.execute(
+        select(*columns).join(others, (others.c.id == table.repository_id) & (others.c.at == table.at))
+    ).all()
+    found = {id_: (Ages(*ages), mean) for id_, mean, *ages in rows}
+    unknown: dict[datetime, list[int]] = defaultdict(list)
+    for id_, (ages, mean) in found.items():
+        if mean is None:
+            unknown[ages.at].append(id_)
+    for at, ids in unknown.items():
+        found |= {id_: (found[id_][0], mean) for id_, mean in means(session, ids, at).items()}
+    return found
+
+
+def means(session: Session, repositories: Collection[int], newest: datetime) -> dict[int, float]:
+    """How many mirrors these had on average, in the last days before a measurement of them, and at that."""
     table = PropagationStatistic
     number = table.same_day + table.one_day + table.two_days + table.older + table.unknown
-    query = select(table.repository_id, func.avg(number)).where(table.at > newest - LATELY)
+    query = select(table.repository_id, func.avg(number)).where(
+        table.repository_id.in_(repositories), table.at > newest - LATELY, table.at <= newest
+    )
     return {id_: float(mean) for id_, mean in session.execute(query.group_by(table.repository_id))}
 
 
-def _last(table: type[Row], moment: InstrumentedAttribute[Any]) -> Select[Row]:
-    """The last row of each repository. Looked up one by one: there are millions of rows, and few repositories."""
-    last = select(func.max(moment)).where(table.repository_id == Repository.id).correlate(Repository).scalar_subquery()
-    wanted = select(Repository.id, last.label("moment")).subquery()
-    return select(table).join(wanted, (wanted.c.id == table.repository_id) & (wanted.c.moment == moment))
+def _last_versions() -> Select[Any]:
+    """The newest version of each repository. Looked up one by one: there are many rows, and few repositories."""
+    table = PropagationVersion
+    newest = select(func.max(table.timestamp)).where(table.repository_id == Repository.id).correlate(Repository)
+    wanted = select(Repository.id, newest.scalar_subquery().label("timestamp")).subquery()
+    same = (wanted.c.id == table.repository_id) & (wanted.c.timestamp == table.timestamp)
+    return select(table.repository_id, *_REACHED).join(wanted, same)
 
 
 def repository(session: Session, id_: int) -> Measured:
@@ -169,16 +196,17 @@ def last_measured(session: Session, repository_id: int) -> datetime | None:
 def history(session: Session, repository_id: int, since: datetime, until: datetime) -> list[Ages]:
     """The measurements from one moment until before another, the oldest first."""
     table = PropagationStatistic
-    query = select(table).where(table.repository_id == repository_id, table.at >= since, table.at < until)
-    return [_ages(row) for row in session.scalars(query.order_by(table.at))]
+    query = select(*_AGES).where(table.repository_id == repository_id, table.at >= since, table.at < until)
+    return [Ages(*row) for row in session.execute(query.order_by(table.at))]
 
 
 def versions(session: Session, repository_id: int, alarm: Alarm, now: datetime) -> list[Reached]:
     """The newest versions, the newest first."""
     table = PropagationVersion
-    query = select(table).where(table.repository_id == repository_id)
-    rows = session.scalars(query.order_by(table.timestamp.desc()).limit(VERSIONS)).all()
-    return [_reached(row, late=place == 0 and alarm.rings(row, now)) for place, row in enumerate(rows)]
+    query = select(*_REACHED).where(table.repository_id == repository_id)
+    rows = session.execute(query.order_by(table.timestamp.desc()).limit(VERSIONS))
+    found = [_reached(row) for row in rows]
+    return [found[0]._replace(late=alarm.rings(found[0], now)), *found[1:]] if found else []
 
 
 def slowest(session: Session, repository_id: int, named: Collection[int]) -> list[Behind]:
@@ -206,22 +234,14 @@ def _lag(verdict: str, lag: int | None, known: int | None) -> int | None:
     return lag if known is not None else None
 
 
-def _ages(row: PropagationStatistic) -> Ages:
-    return Ages(row.at, row.same_day, row.one_day, row.two_days, row.older, row.unknown)
+_AGES = tuple(getattr(PropagationStatistic, name) for name in Ages._fields)
+_REACHED_AT = tuple(f"{of}_{percent}" for of in ("mirrors", "requests") for percent in MILESTONES)
+_REACHED = tuple(
+    getattr(PropagationVersion, name)
+    for name in ("published_at", "measured_at", "mirrors", "mirrors_reached", "requests_reached", *_REACHED_AT)
+)
 
 
-def _reached(row: PropagationVersion, *, late: bool) -> Reached:
-    return Reached(
-        published_at=row.published_at,
-        measured_at=row.measured_at,
-        mirrors=row.mirrors,
-        mirrors_reached=row.mirrors_reached,
-        requests_share=row.requests_reached,
-        mirrors_seconds=_seconds(row, "mirrors", MILESTONES),
-        requests_seconds=_seconds(row, "requests", MILESTONES),
-        late=late,
-    )
-
-
-def _seconds(row: PropagationVersion, of: str, milestones: Sequence[int]) -> tuple[int | None, ...]:
-    return tuple(getattr(row, f"{of}_{percent}") for percent in milestones)
+def _reached(row: Sequence[Any]) -> Reached:
+    milestones = row[5:]
+    return Reached(*row[:5], milestones[: len(MILESTONES)], milestones[len(MILESTONES) :], late=False)

@@ -88,8 +88,8 @@ FROM health_change ORDER BY host_category_id, at DESC;
 INSERT INTO repository_mirror_state (host_category_id, repository_id, file_detail_id, verdict, lag_seconds, checked_at)
 SELECT c.id, r.id, 10 * r.directory_id + v, (ARRAY['ok', 'ok', 'alternate', 'stale'])[1 + v], v * 86400, now()
 FROM host_category c JOIN repository r USING (category_id), abs(hashtext(c.id || '/' || r.id)) h, mod(h, 4) v;
-INSERT INTO propagation_statistic (repository_id, at, same_day, one_day, two_days, older, unknown)
-SELECT r, now() - n * interval '3 hours', 300 + n % 50, 60, 30, 20, 10
+INSERT INTO propagation_statistic (repository_id, at, same_day, one_day, two_days, older, unknown, mirrors_mean)
+SELECT r, now() - n * interval '3 hours', 300 + n % 50, 60, 30, 20, 10, 440 + r % 20
 FROM generate_series(719, 0, -1) n, generate_series(1, {REPOSITORIES}) r;
 INSERT INTO propagation_version (repository_id, timestamp, published_at, measured_at, mirrors, mirrors_reached,
     requests_reached, mirrors_50, mirrors_80, mirrors_90, mirrors_95, requests_50, requests_80, requests_90)

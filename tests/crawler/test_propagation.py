@@ -83,6 +83,7 @@ def test_case_42_every_mirror_counts_once_by_the_age_of_the_version_that_it_has(
     assert row == {"repository": "updates-44", "arch": "x86_64", **expected}
     kept = session.scalars(select(PropagationStatistic)).one()
     assert session.get_one(Repository, kept.repository_id).arch_id == world.arch.id
+    assert kept.mirrors_mean == sum(expected.values())  # of one measurement
     assert {name: getattr(kept, name) for name in expected} == expected
     assert session.scalars(select(CrawlRun.kind)).all() == [RunKind.PROPAGATION]
     assert session.scalars(select(HostCategoryState)).all() == []  # it measures, and judges no mirror

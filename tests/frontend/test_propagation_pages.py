@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, select
 
 from mm_frontend.app import create_app
+from mm_frontend.statistics import propagation
 from mm_lib.database import make_sessions
 from mm_lib.model.content import Repository
 from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
@@ -156,3 +157,39 @@ def test_a_page_asks_few_questions_and_is_sent_once(client: FlaskClient, engine:
 
 def test_the_permanent_link_names_the_days(client: FlaskClient) -> None:
     assert f"{UPDATES}?since={NOW.date() - 6 * DAY}&amp;until={NOW.date()}" in client.get(UPDATES).text
+
+
+def test_of_many_repositories_the_list_shows_main_and_late_ones_unless_all_are_asked_for(
+    sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(propagation, "MANY", 2)
+    with database(sqlite_template, tmp_path) as engine, make_sessions(engine)() as session:
+        first = session.get_one(Repository, 1)
+        names = ("category_id", "version_id", "arch_id", "directory_id")
+        same = {name: getattr(first, name) for name in names}
+        for prefix, published in (("quiet", timedelta(hours=1)), ("slow", timedelta(hours=30))):
+            other = Repository(prefix=prefix, **same)
+            session.add(other)
+            session.flush()
+            counts = {"same_day": 1, "one_day": 0, "two_days": 0, "older": 0, "unknown": 0}
+            session.add(PropagationStatistic(repository_id=other.id, at=NOW, **counts))
+            seen = {"published_at": NOW - published, "measured_at": NOW, "mirrors": 4, "mirrors_reached": 1}
+            session.add(PropagationVersion(repository_id=other.id, timestamp=1, **seen))
+        session.commit()
+        client = create_app(SETTINGS, engine).test_client()
+        shown = text(client.get("/propagation/"))
+        assert "updates-released-f44" in shown
+        assert "slow x86_64" in shown
+        assert "quiet x86_64" not in shown
+        assert "Show all 3 rows" in shown
+        assert "quiet x86_64" in text(client.get("/propagation/?rows=all"))
+
+
+def test_a_mean_that_was_kept_with_the_measurement_is_the_one_that_counts(engine: Engine) -> None:
+    with make_sessions(engine)() as session:
+        newest = session.scalars(select(PropagationStatistic).where(PropagationStatistic.repository_id == 1)).all()[-1]
+        newest.mirrors_mean = 12.5
+        session.flush()
+        (found,) = overview(session, Alarm(80, 24), NOW)
+        session.rollback()
+    assert found.mirrors_mean == 12.5
