@@ -70,9 +70,11 @@ def main(arguments: list[str]) -> int:
         raise SettingsError(f"{chosen.policy}: there is no host {', '.join(unknown)} in the cache")
     before = policy(settings.redirector)
     replay = Replay(_side(cache, before), _side(other, proposed), geo)
-    replay.add(_requests(chosen.logs))
+    logs = _Logs(chosen.logs)
+    replay.add(logs.requests())
     replay.finish()
     found = result(replay, {host.name: host.country for host in (*cache.hosts, *other.hosts)})
+    found["lines_without_request"] = logs.lines - found["total"]["requests"]
     if chosen.html:
         chosen.html.write_text(page(found, str(chosen.policy)), encoding="utf-8")
     sys.stdout.write(json.dumps(found, indent=2) + "\n" if chosen.json else text(found))
@@ -111,14 +113,29 @@ def _side(cache: MirrorlistCache, chosen: Policy) -> tuple[Index, Policy]:
     return build(cache, chosen), chosen
 
 
-def _requests(paths: Iterable[Path]) -> Iterator[tuple[Question, str, str]]:
-    for log in reading.logs(paths):
-        with log.open() as stream:
-            for portion in reading.portions(stream, reading.Progress.start()):
-                for asked in lines.requests(portion):
-                    about = asked.asked
-                    country = about.country if about.country != lines.UNKNOWN_COUNTRY else ""
-                    yield Question(about.repository, about.arch, about.kind), asked.address, country
+class _Logs:
+    """The requests in logs, one after the other, and how many lines there were."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = paths
+        self.lines = 0
+
+    def requests(self) -> Iterator[tuple[Question, str, str]]:
+        """All of them. Raises OSError for a log that cannot be read to its end."""
+        for log in reading.logs(self._paths):
+            try:
+                with log.open() as stream:
+                    for portion in reading.portions(stream, reading.Progress.start()):
+                        self.lines += portion.count(b"\n")
+                        yield from map(_question, lines.requests(portion))
+            except reading.UNREADABLE as error:
+                raise OSError(f"{log.name} cannot be read: {error}") from None
+
+
+def _question(asked: lines.Request) -> tuple[Question, str, str]:
+    about = asked.asked
+    country = about.country if about.country != lines.UNKNOWN_COUNTRY else ""
+    return Question(about.repository, about.arch, about.kind), asked.address, country
 
 
 def text(found: Mapping[str, Any]) -> str:
@@ -130,6 +147,8 @@ def text(found: Mapping[str, Any]) -> str:
         f" {total['lost_near_mirror']} lose it.",
         f"Without an answer: {total['unanswered_before']} before, {total['unanswered_after']} after.",
     ]
+    if found["lines_without_request"]:
+        parts.append(f"{found['lines_without_request']} lines of the logs were no requests for a repository.")
     if total["kilometres_before"] is not None:
         parts.append(f"Kilometres: {total['kilometres_before']} before, {total['kilometres_after']} after.")
     rows: list[tuple[str, ...]] = [("host", "country", "before", "after", "moved")]
@@ -144,11 +163,11 @@ def text(found: Mapping[str, Any]) -> str:
         for host in found["hosts"][:ROWS]
     ]
     parts += ["", *_aligned(rows), ""]
-    rows = [("clients in", "requests", "moved", "near before", "near after", "km before", "km after")]
+    rows = [("clients in", "requests", "moved", "near before", "near after", "lose it", "km before", "km after")]
     rows += [
         (
             row["country"] or "unknown",
-            *(str(row[name]) for name in ("requests", "moved", "near_before", "near_after")),
+            *(str(row[name]) for name in ("requests", "moved", "near_before", "near_after", "lost_near_mirror")),
             *("" if row[name] is None else str(row[name]) for name in ("kilometres_before", "kilometres_after")),
         )
         for row in found["countries"][:ROWS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_clients_whose_country_lost_its_mirrors_are_counted() -> None:
     assert total["near_before"] - total["near_after"] == total["lost_near_mirror"] > 0
 
 
+def test_a_country_that_is_added_to_a_host_gives_its_clients_a_near_mirror() -> None:
+    before, after = make(30, 5), make(30, 5)
+    question = Question(*sorted(before.repositories)[0], "")
+    asked = [(question, "203.0.113.9", "NZ")]
+    chances = {row["host"]: row["share_before"] for row in run((before, BALANCED), (before, BALANCED), asked)["hosts"]}
+    chosen = min(chances, key=lambda name: chances[name])
+    changed(after, {chosen: HostChange(add_countries=("NZ",))})
+    found = run((before, BALANCED), (after, BALANCED), asked)
+    assert (found["total"]["near_before"], found["total"]["near_after"]) == (0, 1)
+    assert found["total"]["moved"] == round(1 - chances[chosen], 1)
+    assert {row["host"]: row["share_after"] for row in found["hosts"] if row["share_after"]} == {chosen: 1}
+
+
 def test_a_country_from_the_log_counts_where_no_database_knows_better() -> None:
     cache = make(30, 5)
     question = Question(*sorted(cache.repositories)[0], "")
@@ -152,6 +166,23 @@ def test_the_command_prints_tables_and_json_and_writes_a_page(folder: Path, caps
     assert replay.main(command(folder, "--json", "--html", str(folder / "page.html"))) == 0
     assert json.loads(capsys.readouterr().out)["total"]["requests"] == 300
     assert "<caption>Share of all requests" in (folder / "page.html").read_text()
+
+
+def test_lines_that_are_no_requests_are_counted_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (folder / "logs/one").open("a") as log:
+        log.write("garbage\n\n")
+    assert replay.main(command(folder, "--json", "--html", str(folder / "page.html"))) == 0
+    assert json.loads(capsys.readouterr().out)["lines_without_request"] == 2
+    assert "2 lines of the logs" in (folder / "page.html").read_text()
+    assert replay.main(command(folder)) == 0
+    assert "2 lines of the logs were no requests" in capsys.readouterr().out
+
+
+def test_a_damaged_log_is_named(folder: Path) -> None:
+    """Not a traceback, and no figures of half a log."""
+    (folder / "logs/three.gz").write_bytes(gzip.compress((folder / "logs/one").read_bytes())[:200])
+    with pytest.raises(OSError, match=r"three\.gz cannot be read"):
+        replay.main(command(folder))
 
 
 @pytest.mark.parametrize(
