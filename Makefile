@@ -16,8 +16,11 @@ demo: $(VENV)/.demo ## a whole installation on this machine, with a master and f
 demo-check: $(VENV)/.demo ## the same, asks the questions itself, and ends with 0 or 1
 	@$(BIN)/python -m utils.demo.run --check
 
-test: system-packages $(VENV)/.test $(VENV)/.wheels check ## everything: style, types, imports, and the whole test suite
+test: system-packages $(VENV)/.test $(VENV)/.wheels $(VENV)/.compiled check ## everything: style, types, imports, and the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	@echo "Once more what the redirector's tests say, of the compiled one"
+	PYTHONPATH=$(CURDIR)/$(VENV)/compiled $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
+	    -o pythonpath="$(CURDIR)/$(VENV)/compiled ." tests/redirector
 
 check: $(VENV)/.test ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
@@ -25,10 +28,10 @@ check: $(VENV)/.test ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: system-packages bench-packages $(VENV)/.test ## every benchmark in tests/bench
+bench: system-packages bench-packages $(VENV)/.compiled ## every benchmark in tests/bench
 	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
-bench-%: system-packages bench-packages $(VENV)/.test ## one benchmark, e.g. make bench-redirector
+bench-%: system-packages bench-packages $(VENV)/.compiled ## one benchmark, e.g. make bench-redirector
 	@$(BIN)/python tests/bench/bench_$*.py
 
 format: $(VENV)/.test ## write the code as ruff wants it
@@ -50,6 +53,12 @@ system-packages:
 
 bench-packages:
 	@utils/setup/system-packages bench
+
+# The redirector as machine code, beside the source that runs everywhere else: for its benchmarks, and to be tested.
+$(VENV)/.compiled: setup.py utils/setup/compile $(wildcard mm_redirector/* mm_lib/cache/*) $(VENV)/.test
+	rm -rf $(VENV)/compiled
+	utils/setup/compile $(BIN)/python $(VENV)/compiled
+	@touch $@
 
 $(VENV)/bin/python:
 	@utils/setup/system-packages venv

@@ -1,8 +1,9 @@
 """All packaging metadata. Each dependency says why it is here; constraints.txt holds the versions CI runs with."""
 
+import os
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 HERE = Path(__file__).parent
 
@@ -85,6 +86,7 @@ REPORTS = [
 AMQP = ["pika>=1.3,<2"]  # events for a message broker
 LDAP = ["python-ldap>=3.4.4,<4"]  # compiled from source, so only where it is wanted
 OIDC = ["authlib>=1.9,<2", "requests>=2.32,<3"]  # sign-in by OpenID Connect, and what it speaks HTTP with
+COMPILE = ["mypy>=1.14", "setuptools>=77"]  # MIRRORMANAGER_COMPILE=1: mypyc is part of mypy
 REDIS = ["redis>=5,<9"]  # login.limits_storage = "redis://..."
 TEST = [
     "aiosmtpd>=1.4.6,<2",  # a mail server that keeps what it gets
@@ -104,6 +106,32 @@ TEST = [
     "setuptools>=77",  # the packaging test builds the wheel without network
 ]
 DEMO = sorted({*REDIRECTOR, *CRAWLER, *FRONTEND, "createrepo-c>=1.1,<2"})
+
+# What every request of the redirector runs through. MIRRORMANAGER_COMPILE=1 makes machine code of it, with mypyc, which
+# comes with mypy; the same source runs without (docs/decisions/0014).
+COMPILED = [
+    "mm_lib/cache/table.py",
+    *[
+        f"mm_redirector/{name}.py"
+        for name in (
+            "access_log", "address", "app", "category", "geo", "index", "location", "lookup", "memory", "metrics",
+            "networks", "query", "render", "selection", "settings", "shuffle",
+        )
+    ],
+]  # fmt: skip
+
+
+def extensions() -> list[Extension]:
+    """The compiled modules, if they are wanted. Needs gcc, Python's headers and all that the modules import."""
+    if os.environ.get("MIRRORMANAGER_COMPILE") != "1":
+        return []
+    from mypyc.build import mypycify
+
+    found = mypycify(COMPILED, opt_level="3", group_name="mm_redirector")
+    for extension in found:  # a warning of another gcc than mypyc knows is no reason to fail
+        extension.extra_compile_args = [one for one in extension.extra_compile_args if one != "-Werror"]
+    return found
+
 
 MIGRATIONS = "mm_lib.migrations"  # installed name of the top-level alembic/ folder
 
@@ -160,6 +188,7 @@ setup(
         "mm_frontend.statistics": ["world.json"],
         "mm_frontend": ["py.typed", "templates/*", "templates/*/*", "static/*", "static/*/*", "translations/*/*/*.po"],
     },
+    ext_modules=extensions(),
     install_requires=BASE,
     extras_require={
         "admin": [*DATABASE, *GEODATA, *DOWNLOADS, *PROTOBUF, *STATISTICS],
@@ -175,6 +204,7 @@ setup(
         "ldap": LDAP,
         "oidc": OIDC,
         "redis": REDIS,
+        "compile": COMPILE,
         "demo": DEMO,
         "test": sorted(
             {

@@ -198,7 +198,7 @@ class AccessLog:
         self._refusing = threading.Lock()
         # A queue, not an Event: put() is safe inside of a signal handler that interrupts another put().
         self._wishes: SimpleQueue[bool] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._writer: threading.Thread | None = None
 
     def write(self, entry: Entry) -> None:
         """Remember one request; returns at once. A full disk costs the line, not the answer."""
@@ -215,8 +215,8 @@ class AccessLog:
 
     def start(self) -> None:
         """Write from now on. To be called in the process that writes: a fork takes no thread along."""
-        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-        self._thread.start()
+        self._writer = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._writer.start()
 
     def reopen_soon(self) -> None:
         """Open the file by its name again; returns at once and may be called from a signal handler."""
@@ -224,10 +224,10 @@ class AccessLog:
 
     def close(self) -> None:
         """Write what is left, and no more after it."""
-        if self._thread is not None:
+        if self._writer is not None:
             self._wishes.put(False)
-            self._thread.join(LAST_WRITE)
-            self._thread = None
+            self._writer.join(LAST_WRITE)
+            self._writer = None
 
     def _run(self) -> None:
         going = reopen = True

@@ -98,7 +98,7 @@ class Metrics:
         self._flushing = threading.Lock()
         self._complained = False
         self._end = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._flusher: threading.Thread | None = None
 
     def observe(self, kind: str, result: str, tier: str, seconds: float, size: int) -> None:
         """Count one request. Each combination of the three names is a time series: they must not come from clients."""
@@ -121,15 +121,15 @@ class Metrics:
             self._directory = None
             return
         self.flush()
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-        self._thread.start()
+        self._flusher = threading.Thread(target=self._run, name="metrics", daemon=True)
+        self._flusher.start()
 
     def close(self) -> None:
         """Write the last sums and leave the slot to the next worker."""
-        if self._thread is not None:
+        if self._flusher is not None:
             self._end.set()
-            self._thread.join(LAST_WRITE)
-            self._thread = None
+            self._flusher.join(LAST_WRITE)
+            self._flusher = None
         if self._lock is not None:
             self.flush()
             os.close(self._lock)

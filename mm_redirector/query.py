@@ -19,7 +19,7 @@ REDIRECT = "/redirect/"  # what follows is the path of a directory or file
 METALINK4_TYPE = "application/metalink4+xml"
 
 # They could break a line of a list or of the log, or are not allowed in XML at all.
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff]")
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff]")
 
 
 class Reason(Enum):

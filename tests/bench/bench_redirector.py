@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.append(str(Path(__file__).parents[2]))  # last: the packages may come from elsewhere
 
-from tests.bench import config, in_process, load, loading, processes, report, traffic
+from tests.bench import compiled, config, in_process, load, loading, processes, report, traffic
 from tests.bench.data import Geo, Size, World, make_geo, make_world
 from tests.bench.load import Flood
 from tests.bench.processes import Server
@@ -51,9 +51,10 @@ FULL, QUICK = Effort(3, 2, 5, 1), Effort(1, 1, 2, 1)
 class Bench:
     """A world, its servers, and what they were asked."""
 
-    def __init__(self, place: Path, effort: Effort) -> None:
+    def __init__(self, place: Path, effort: Effort, plain: bool) -> None:
         self.place = place
         self.effort = effort
+        self.plain = plain
         self.geo: Geo = make_geo()
         self.world: World = make_world()
         self._files: dict[str, Path] = {}
@@ -64,7 +65,7 @@ class Bench:
         folder = self.place / name
         folder.mkdir()
         path = config.write(folder / "mirrormanager.toml", world.cache, self.geo, **settings)
-        with processes.redirector(path, workers) as server:
+        with processes.redirector(path, workers, plain=self.plain) as server:
             yield server
 
     def requests(self, name: str, case: Case, world: World, count: int = REQUESTS, known: int = 0) -> Path:
@@ -240,7 +241,10 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--in-process", action="store_true", help="only the WSGI application, without a server")
     parser.add_argument("--profile", choices=CASES, help="where the time of one kind of request goes")
+    parser.add_argument("--plain", action="store_true", help="the redirector as it is without a compiler")
     chosen = parser.parse_args()
+    if chosen.profile or chosen.in_process:
+        compiled.begin_again(compiled.folder(chosen.plain))
     if chosen.profile:
         in_process.profile(CASES[chosen.profile], make_world(), make_geo())
     elif chosen.in_process:
@@ -248,7 +252,7 @@ def main() -> None:
     else:
         processes.take_load_core()
         with tempfile.TemporaryDirectory(prefix="mm-bench-") as place:
-            bench = Bench(Path(place), QUICK if chosen.quick else FULL)
+            bench = Bench(Path(place), QUICK if chosen.quick else FULL, chosen.plain)
             for name in chosen.part or PARTS:
                 PARTS[name](bench)
         report.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.bench import compiled
 from tests.bench.data import ROOT
 from tests.postgres import free_port
 from tests.servers import NGINX
@@ -138,13 +139,14 @@ def _pss(pid: int) -> float:
     return 0.0
 
 
-def redirector(config: Path, workers: int = 1) -> Server:
-    """mm-redirector of the tree that this file lies in."""
+def redirector(config: Path, workers: int = 1, *, plain: bool = False) -> Server:
+    """mm-redirector of the tree that this file lies in, compiled or not."""
     port = free_port()
+    code = f"import sys; sys.path.insert(0, {str(compiled.folder(plain))!r})"
     command = [
         sys.executable,
         "-c",
-        "from mm_redirector.server import main; main()",
+        f"{code}; from mm_redirector.server import main; main()",
         "--config",
         str(config),
         "--port",

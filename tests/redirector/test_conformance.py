@@ -16,7 +16,7 @@ import pytest
 from mm_lib.cache.schema import MirrorlistCache
 from mm_redirector.address import Address, parse
 from mm_redirector.index import Index, build
-from mm_redirector.query import Refusal
+from mm_redirector.query import Reason, Refusal
 from mm_redirector.settings import BALANCED, CLASSIC
 from tests.redirector.decisions import decided
 from tests.redirector.world import (
@@ -438,4 +438,7 @@ def test_a_host_that_a_list_cannot_show_is_in_the_metalink() -> None:
 
 def test_a_refusal_is_a_value() -> None:
     """Every "no" of 1.8 has a name; docs/request.md lists them."""
-    assert Refusal.__slots__ == ("reason", "detail")
+    refusal = Refusal(Reason.MISSING, "nothing was asked for")
+    assert refusal == Refusal(Reason.MISSING, "nothing was asked for") != Refusal(Reason.MISSING, "")
+    with pytest.raises(AttributeError):
+        refusal.detail = "another"  # type: ignore[misc]
