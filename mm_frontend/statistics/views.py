@@ -39,7 +39,7 @@ TITLES = {
     AccessDimension.FAMILY: _("Address families"),
     AccessDimension.CLIENT: _("Programs"),
     AccessDimension.KIND: _("Kinds of answers"),
-    AccessDimension.ASN: _("Networks of clients"),
+    AccessDimension.ASN: _("Autonomous systems"),
 }
 # Names that are words; others, such as "dnf" and "https", are the same in every language.
 WORDS = {
@@ -47,7 +47,7 @@ WORDS = {
     AccessDimension.HOST: {OTHER: _("Other mirrors")},
     AccessDimension.CLIENT: {OTHER: _("Other programs")},
     AccessDimension.KIND: {"redirect": _("Redirect")},
-    AccessDimension.ASN: {OTHER: _("Networks with few requests")},
+    AccessDimension.ASN: {OTHER: _("Autonomous systems with few requests")},
     AccessDimension.TIER: {  # what the first mirror and the client have in common
         "netblock": _("Same netblock"),
         "location": _("Location group"),
