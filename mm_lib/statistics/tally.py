@@ -144,6 +144,11 @@ def _count(columns: Columns, salts: Salts, embargoed: frozenset[str], figures: _
     for field, column in columns.names.items():
         texts, codes[_FIELDS[field]] = _coded(column)
         names[_FIELDS[field]] = [name_of(text, quoted=columns.quoted) for text in texts]
+    if AccessDimension.ASN in names:
+        # A system would tell the country that must not be told.
+        hidden = np.array([origin is not None and origin[1] in embargoed for origin in origins], bool)[origin_codes]
+        codes[AccessDimension.ASN] = np.where(hidden, len(names[AccessDimension.ASN]), codes[AccessDimension.ASN])
+        names[AccessDimension.ASN].append("")
     days = sorted({origin[0] for origin in origins if origin})
     numbers = np.array([days.index(origin[0]) if origin else -1 for origin in origins])[origin_codes]
     for number, day in enumerate(days):

@@ -73,7 +73,7 @@ def slow_count(requests: Sequence[Asking], minimum: int, full: bool) -> dict[tup
         if full:
             names |= {"clients": request.client, "tiers": request.tier, "hosts": request.host}
             names |= {"protocols": "https", "kinds": "metalink"}
-            names |= {"asns": f"AS{request.asn}"} if request.asn else {}
+            names |= {"asns": f"AS{request.asn}"} if request.asn and request.country != "IR" else {}
         network = str(ip_network(f"{request.address}/{24 if version == 4 else 48}", strict=False))
         for dimension, name in names.items():
             key = (request.day, dimension, name)

@@ -149,6 +149,22 @@ def test_a_database_tells_the_systems_that_logs_do_not_and_what_a_log_tells_coun
     assert counted == {"AS64496": 6 + 9, "AS64497": 7, "AS64500": 5}
 
 
+def test_the_system_that_the_redirector_logs_is_counted(session: Session, admin: Admin, tmp_path: Path) -> None:
+    entry = Entry(date(2026, 3, 1), "192.0.2.1", "US", "f44", "x86_64", status=200, asn=64500, outcome="success")
+    (tmp_path / "access.log").write_text(access_log.json_line(entry) * 6)
+    admin.ingest(tmp_path / "access.log")
+    assert figures(session)["2026-03-01", "asns", "AS64500"]["requests"] == 6
+
+
+def test_systems_of_embargoed_countries_are_not_told(session: Session, admin: Admin, tmp_path: Path) -> None:
+    """They would tell the country."""
+    admin.systems({"198.51.100.0/24": 64496})
+    asked = [Asking("198.51.100.7", "2026-03-01", country, "f44", "x86_64", "dnf", "", "") for country in ("IR", "US")]
+    (tmp_path / "access.log").write_bytes(classic(asked * 9))
+    admin.ingest(tmp_path / "access.log")
+    assert figures(session)["2026-03-01", "asns", "AS64496"]["requests"] == 9
+
+
 def test_without_a_usable_database_of_systems_requests_are_counted_all_the_same(
     session: Session, admin: Admin, tmp_path: Path
 ) -> None:
