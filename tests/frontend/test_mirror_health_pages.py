@@ -7,12 +7,10 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, time
-from functools import partial
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, Page, ViewportSize
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -21,7 +19,6 @@ from mm_lib.database import make_sessions
 from mm_lib.services.load import By, load
 from mm_lib.services.uptime import uptimes
 from tests.frontend import statistics_world
-from tests.frontend.serving import served
 from tests.frontend.statistics_world import (
     DAY,
     HISTORY,
@@ -35,8 +32,6 @@ from tests.frontend.statistics_world import (
     asked,
     database,
 )
-from tests.frontend.test_accessibility import AXE, CHECK, RULES, SCREENS
-from tests.frontend.test_server import fits
 from tests.frontend.world import SETTINGS, counting_queries, settings, text
 
 HEALTH, LOAD = "/statistics/health", "/statistics/load"
@@ -208,29 +203,3 @@ def test_a_page_is_made_once_for_all_readers(made: Engine, path: str) -> None:
     with counting_queries(made) as statements:
         assert client.get(path).data == first
     assert statements == []
-
-
-PAGES = (HEALTH, f"{LOAD}?by=countries", "/maps", "/propagation/", "/propagation/1")
-
-
-@pytest.mark.parametrize("scheme", sorted(SCREENS))
-def test_axe_finds_nothing_on_the_new_pages_and_they_fit(browser: Browser, made: Engine, scheme: str) -> None:
-    with served(create_app(SETTINGS, made)) as address:
-        opened = partial(browser.new_page, base_url=address, viewport=ViewportSize(**SCREENS[scheme]))
-        page: Page = opened(color_scheme=scheme, bypass_csp=True)
-        for path in PAGES:
-            page.goto(path)
-            assert fits(page), path
-            page.evaluate(AXE)
-            assert page.evaluate(CHECK, RULES) == {}, path
-        page.close()
-
-
-def test_keys_are_enough_on_the_map(browser: Browser, made: Engine) -> None:
-    with served(create_app(SETTINGS, made)) as address:
-        page = browser.new_page(base_url=address, java_script_enabled=False)
-        page.goto("/maps")
-        page.locator("a.mark", has_text="4").focus()
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/maps?*zoom=2*")
-        page.close()

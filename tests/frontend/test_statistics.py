@@ -8,14 +8,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, Page, ViewportSize
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -26,9 +24,6 @@ from mm_lib.settings import DatabaseSettings, StatisticsSettings
 from mm_lib.statistics.ingest import Ingest
 from mm_lib.statistics.reading import Log
 from tests import factories
-from tests.frontend.serving import served
-from tests.frontend.test_accessibility import AXE, CHECK, RULES, SCREENS
-from tests.frontend.test_server import fits
 from tests.frontend.world import SETTINGS
 from tests.lib.statistics_logs import asking, json_lines, slow_count
 
@@ -197,35 +192,3 @@ def test_without_any_figures_the_page_says_so(sqlite_template: Path, tmp_path: P
     assert empty.get("/statistics?format=json").get_json() == {"rows": []}
     assert empty.get("/statistics?format=csv").text.splitlines() == [",".join(documents.COLUMNS)]
     engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def address(engine: Engine) -> Iterator[str]:
-    with served(create_app(SETTINGS, engine)) as address:
-        yield address
-
-
-@pytest.mark.parametrize("scheme", sorted(SCREENS))
-def test_axe_finds_nothing_charts_are_drawn_and_nothing_is_refused(browser: Browser, address: str, scheme: str) -> None:
-    opened = partial(browser.new_page, base_url=address, viewport=ViewportSize(**SCREENS[scheme]))
-    page: Page = opened(color_scheme=scheme)  # with our policy in force
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.goto("/statistics/2026-02-28")
-    assert page.locator(".chart canvas").count() == 2
-    assert fits(page)
-    assert said == []
-    page.close()
-    page = opened(color_scheme=scheme, bypass_csp=True)
-    page.goto("/statistics/2026-02-28")
-    page.evaluate(AXE)
-    assert page.evaluate(CHECK, RULES) == {}
-    page.close()
-
-
-def test_without_scripts_the_tables_remain(browser: Browser, address: str) -> None:
-    page = browser.new_page(base_url=address, java_script_enabled=False)
-    page.goto("/statistics/2026-02-28")
-    assert page.locator(".chart:visible").count() == 0
-    assert page.locator("table.numbers:visible").count() == 3
-    page.close()
