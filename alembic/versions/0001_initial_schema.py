@@ -1126,7 +1126,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_health_change")),
     )
     with op.batch_alter_table("health_change", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_health_change_host_category_id"), ["host_category_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_health_change_at"), ["at"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_health_change_host_category_id_at"), ["host_category_id", "at"], unique=False
+        )
 
     op.create_table(
         "host_category_health",
@@ -1578,7 +1581,8 @@ def downgrade() -> None:
     op.drop_table("crawl_schedule")
     op.drop_table("host_category_crawl")
     with op.batch_alter_table("health_change", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_health_change_host_category_id"))
+        batch_op.drop_index(batch_op.f("ix_health_change_host_category_id_at"))
+        batch_op.drop_index(batch_op.f("ix_health_change_at"))
 
     op.drop_table("health_change")
     with op.batch_alter_table("file_detail", schema=None) as batch_op:

@@ -110,10 +110,11 @@ class HealthChange(Base):
     """The history of a host-category's health."""
 
     __tablename__ = "health_change"
+    __table_args__ = (Index(None, "host_category_id", "at"),)
 
     id: Mapped[Id]
-    host_category_id: Mapped[int] = parent("host_category")
-    at: Mapped[Created]
+    host_category_id: Mapped[int] = mapped_column(ForeignKey("host_category.id", ondelete="CASCADE"))
+    at: Mapped[Created] = mapped_column(index=True)
     health: Mapped[Health] = mapped_column(text_enum(Health, "health"))
     reason: Mapped[str] = mapped_column(default="")
 

@@ -8,15 +8,16 @@ category was active, as new ones are; without any change (an import) it always w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Double, Select, case, cast, extract, func, literal, select
 from sqlalchemy.orm import Session
 
+from mm_lib.model.base import UtcDateTime
 from mm_lib.model.hosts import Host, HostCategory
 from mm_lib.model.sites import Site
 from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
@@ -49,63 +50,150 @@ class Uptime:
 
 
 class _Carried(NamedTuple):
-    """A category on a host: how it was when the period began, and how it was at its end."""
+    """A category on a host: how it was at the end of the period, and what is known of it."""
 
-    since: datetime
-    first: Health
-    changes: Sequence[Change]
     health: Health
     changed_at: datetime | None
+    known: tuple[float, ...]  # seconds, in the order of DAYS
+    away: tuple[float, ...]  # of them, those in quarantine
+    outages: int
+
+
+class _Quarantines(NamedTuple):
+    """Of a category with changes within the period: what happened from the first of them on."""
+
+    first_at: datetime
+    first_is_one: bool  # whether the first change was into quarantine
+    others: int  # that began later
+    away: tuple[float, ...]  # seconds, in the order of DAYS
 
 
 def uptimes(session: Session, at: datetime) -> list[Uptime]:
-    """All mirrors that are public now, as they were at a moment, by name; in three queries."""
-    start = at - timedelta(days=max(DAYS))
-    before, during = history(session, start, at)
+    """All mirrors that are public now, as they were at a moment, by name; in six queries at most."""
+    begins = [at - timedelta(days=days) for days in DAYS]
+    rows = [row for row in session.execute(_rows()).all() if row.created_at < at]
+    before, during = _last(session, min(begins)), _quarantines(session, begins, at)
+    last = _last(session, at) if any(_changed_later(row, at) for row in rows) else {}
     hosts: dict[int, tuple[str, str, str | None]] = {}
     carried: dict[int, list[_Carried]] = defaultdict(list)
-    for row in session.execute(_rows()).all():
-        if row.created_at >= at:
-            continue
+    for row in rows:
+        id_, within = row.host_category_id, during.get(row.host_category_id)
+        health, changed_at = row.health or Health.ACTIVE, row.since
+        first = before[id_].health if id_ in before else Health.ACTIVE if within else health
+        # What is stored is how the category is now; what changed later does not count yet.
+        if _changed_later(row, at):
+            first = before[id_].health if id_ in before else Health.ACTIVE
+            health, changed_at = (last[id_].health, last[id_].at) if id_ in last else (first, None)
+        starts = [max(begin, row.created_at) for begin in begins]
+        known = tuple(_seconds(start, at) for start in starts)
+        away, began = _told(first is Health.QUARANTINED, within, starts, at)
         hosts[row.id] = (row.name, row.site, row.country)
-        changes = during.get(row.host_category_id, [])
-        carried[row.id].append(_carried(row, before.get(row.host_category_id), changes, at))
-    found = []
-    for id_, (name, site, country) in hosts.items():
-        worst = max(carried[id_], key=lambda one: WORST.index(one.health))
-        shares = tuple(_share(carried[id_], at - timedelta(days=days), at) for days in DAYS)
-        began = sum(outages(one.first, one.changes) for one in carried[id_])
-        found.append(Uptime(id_, name, site, country, worst.health, worst.changed_at, shares, began))
+        carried[row.id].append(_Carried(health, changed_at, known, away, began))
+    found = [_uptime(id_, of, carried[id_]) for id_, of in hosts.items()]
     return sorted(found, key=lambda one: (one.name, one.id))
 
 
-def _carried(row: Any, earlier: Change | None, changes: Sequence[Change], at: datetime) -> _Carried:
-    """What is stored is how the category is now; what changed later does not count yet."""
-    stored = row.health or Health.ACTIVE
-    later = row.since is not None and row.since >= at
-    first = earlier.health if earlier else Health.ACTIVE if changes or later else stored
-    last = changes[-1] if changes else earlier
-    if not later:
-        return _Carried(row.created_at, first, changes, stored, row.since)
-    return _Carried(row.created_at, first, changes, last.health if last else first, last.at if last else None)
+def _changed_later(row: Any, at: datetime) -> bool:
+    return row.since is not None and row.since >= at
 
 
-def _rows() -> Any:
-    health = HostCategoryHealth
-    return (
-        of_public(
-            Host.id,
-            Host.name,
-            Site.name.label("site"),
-            Host.country,
-            HostCategory.id.label("host_category_id"),
-            HostCategory.created_at,
-            health.health,
-            health.since,
-        )
-        .outerjoin(health, health.host_category_id == HostCategory.id)
-        .distinct()
+def _told(
+    first: bool, within: _Quarantines | None, starts: Sequence[datetime], end: datetime
+) -> tuple[tuple[float, ...], int]:
+    """Seconds in quarantine, and how often it began. `first`: whether the period began in it."""
+    away, began = (within.away, within.others) if within else ((0.0,) * len(starts), 0)
+    if first:
+        until = within.first_at if within else end
+        return tuple(gone + _seconds(start, until) for gone, start in zip(away, starts, strict=True)), began
+    return away, began + (within.first_is_one if within else 0)
+
+
+def _seconds(start: datetime, end: datetime) -> float:
+    return max(0.0, (end - start).total_seconds())
+
+
+def _uptime(id_: int, of: tuple[str, str, str | None], carried: Sequence[_Carried]) -> Uptime:
+    worst = max(carried, key=lambda one: WORST.index(one.health))
+    known = [sum(times) for times in zip(*(one.known for one in carried), strict=True)]
+    away = [sum(times) for times in zip(*(one.away for one in carried), strict=True)]
+    shares = tuple(max(0.0, 1 - gone / time) if time else None for gone, time in zip(away, known, strict=True))
+    return Uptime(id_, *of, worst.health, worst.changed_at, shares, sum(one.outages for one in carried))
+
+
+def _last(session: Session, moment: datetime) -> dict[int, Change]:
+    """The last change of each category on a host before a moment."""
+    table = HealthChange
+    last = (
+        select(table.id)
+        .where(table.host_category_id == HostCategory.id, table.at < moment)
+        .order_by(table.at.desc(), table.id.desc())
+        .limit(1)
+        .scalar_subquery()
     )
+    # Looked up one by one, and first: years of changes need not be read.
+    ids = [id_ for id_ in session.scalars(select(last).select_from(HostCategory)) if id_ is not None]
+    query = select(table.host_category_id, table.at, table.health).where(table.id.in_(ids))
+    return {id_: Change(at, health) for id_, at, health in session.execute(query)}
+
+
+def _quarantines(session: Session, begins: Sequence[datetime], end: datetime) -> dict[int, _Quarantines]:
+    """Summed up by the database: there are thousands of changes, and one row for each category on a host is enough."""
+    table = HealthChange
+    order = {"partition_by": table.host_category_id, "order_by": (table.at, table.id)}
+    gone = case((table.health == Health.QUARANTINED, 1), else_=0)
+    changes = (
+        select(
+            table.host_category_id,
+            HostCategory.created_at.label("since"),
+            table.at,
+            gone.label("gone"),
+            func.lag(gone).over(**order).label("was_gone"),
+            func.coalesce(func.lead(table.at).over(**order), literal(end, UtcDateTime)).label("until"),
+        )
+        .join(HostCategory, HostCategory.id == table.host_category_id)
+        .where(table.at >= min(begins), table.at < end)
+        .subquery()
+        .c
+    )
+    query = select(
+        changes.host_category_id,
+        func.min(changes.at),
+        func.sum(case((changes.was_gone.is_(None), changes.gone), else_=0)),
+        func.sum(case((changes.was_gone == 0, changes.gone), else_=0)),
+        *(_away(session, changes, begin) for begin in begins),
+    ).group_by(changes.host_category_id)
+    return {
+        id_: _Quarantines(at, bool(one), others, tuple(away)) for id_, at, one, others, *away in session.execute(query)
+    }
+
+
+def _away(session: Session, changes: Any, begin: datetime) -> Any:
+    """Seconds in quarantine from a moment on."""
+    start = case((changes.since > begin, changes.since), else_=literal(begin, UtcDateTime))
+    since = case((changes.at > start, changes.at), else_=start)
+    inside = (changes.gone == 1) & (changes.until > start)
+    return func.sum(case((inside, _clock(session, changes.until) - _clock(session, since)), else_=0.0))
+
+
+def _clock(session: Session, moment: Any) -> Any:
+    """Seconds since some beginning, with their fractions."""
+    if session.get_bind().dialect.name == "postgresql":
+        return cast(extract("epoch", moment), Double)
+    return func.julianday(moment) * 86_400.0
+
+
+def _rows() -> Select[Any]:
+    health = HostCategoryHealth
+    return of_public(
+        Host.id,
+        Host.name,
+        Site.name.label("site"),
+        Host.country,
+        HostCategory.id.label("host_category_id"),
+        HostCategory.created_at,
+        health.health,
+        health.since,
+    ).outerjoin(health, health.host_category_id == HostCategory.id)
 
 
 def history(session: Session, start: datetime, end: datetime) -> tuple[dict[int, Change], dict[int, list[Change]]]:
@@ -120,16 +208,6 @@ def history(session: Session, start: datetime, end: datetime) -> tuple[dict[int,
     for id_, at, health, reason in session.execute(inside.order_by(table.at, table.id)):
         during[id_].append(Change(at, health, reason))
     return before, during
-
-
-def _share(carried: Iterable[_Carried], start: datetime, end: datetime) -> float | None:
-    known = away = 0.0
-    for one in carried:
-        begin = max(start, one.since)
-        if begin < end:
-            known += (end - begin).total_seconds()
-            away += quarantined(one.first, one.changes, begin, end)
-    return 1 - away / known if known else None
 
 
 def quarantined(first: Health, changes: Sequence[Change], begin: datetime, end: datetime) -> float:

@@ -43,14 +43,18 @@ class Place(NamedTuple):
 
 
 def of_public(*columns: Any) -> Select[Any]:
-    """Hosts with a public address of something public; hosts and sites that are switched on, and not private."""
+    """Categories of hosts with a public address of something public; switched on, and not private."""
+    address = (
+        select(HostCategoryUrl.id)
+        .where(HostCategoryUrl.host_category_id == HostCategory.id, ~HostCategoryUrl.private)
+        .correlate(HostCategory)
+    )
     return (
         select(*columns)
         .select_from(Host)
         .join(Site, Site.id == Host.site_id)
         .join(HostCategory, HostCategory.host_id == Host.id)
         .join(Category, Category.id == HostCategory.category_id)
-        .join(HostCategoryUrl, HostCategoryUrl.host_category_id == HostCategory.id)
         .where(
             Host.state == State.ACTIVE,
             Site.state == State.ACTIVE,
@@ -58,7 +62,7 @@ def of_public(*columns: Any) -> Select[Any]:
             ~Site.private,
             Category.public,
             ~Category.admin_only,
-            ~HostCategoryUrl.private,
+            address.exists(),
         )
     )
 
@@ -81,7 +85,8 @@ def locations(session: Session, icon: str) -> Iterator[str]:
     """The lines of MirrorManager's mirrors_location.txt: one for each host name that web addresses of a mirror have."""
     yield "\t".join(HEADER)
     columns = (Host.latitude, Host.longitude, Site.name, HostCategoryUrl.url)
-    rows = session.execute(of_public(*columns).where(Host.latitude.is_not(None)))
+    addresses = of_public(*columns).join(HostCategoryUrl, HostCategoryUrl.host_category_id == HostCategory.id)
+    rows = session.execute(addresses.where(~HostCategoryUrl.private, Host.latitude.is_not(None)))
     seen = set()
     for latitude, longitude, site, url in sorted(rows, key=lambda row: (row[2], row[3])):
         parts = urlsplit(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, time
@@ -11,13 +12,15 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from mm_frontend.app import create_app
 from mm_lib.database import make_sessions
+from mm_lib.model.hosts import HostCategory
+from mm_lib.model.state import Health, HealthChange
 from mm_lib.services.load import By, load
-from mm_lib.services.uptime import uptimes
+from mm_lib.services.uptime import DAYS, history, outages, quarantined, uptimes
 from tests.frontend import statistics_world
 from tests.frontend.statistics_world import (
     DAY,
@@ -75,6 +78,32 @@ def test_uptime_and_load_are_the_same_on_both_databases(session: Session) -> Non
     statistics_world.build(session)
     check_uptimes(session)
     assert load(session, OFFERED, By.ASN).requests == sum(OFFERED[name] for name in OFFERED if name in PUBLIC)
+
+
+def test_what_the_database_sums_up_is_what_is_counted_change_by_change(session: Session) -> None:
+    """Of a year in which every mirror changed all the time, on both databases; also of a day that is over."""
+    statistics_world.build(session)
+    draw = random.Random(8)
+    ids = session.execute(select(HostCategory.id, HostCategory.created_at)).all()
+    moments = sorted(NOW - draw.random() * 360 * DAY for _ in range(400))
+    for at in moments:
+        id_, since = draw.choice(ids)
+        if at > since:
+            session.add(HealthChange(host_category_id=id_, at=at, health=draw.choice(list(Health))))
+            session.flush()
+    for end in (NOW, NOW - 50 * DAY):
+        before, during = history(session, end - 90 * DAY, end)
+        for one in uptimes(session, end):
+            (id_, since), *others = session.execute(
+                select(HostCategory.id, HostCategory.created_at).where(HostCategory.host_id == one.id)
+            ).all()
+            assert not others
+            changes = during.get(id_, [])
+            first = before[id_].health if id_ in before else Health.ACTIVE
+            starts = [max(end - days * DAY, since) for days in DAYS]
+            shares = [1 - quarantined(first, changes, start, end) / (end - start).total_seconds() for start in starts]
+            assert one.shares == pytest.approx(shares, abs=1e-9)
+            assert one.outages == outages(first, changes)
 
 
 def test_quarantines_that_began_in_the_period_are_counted(client: FlaskClient) -> None:
