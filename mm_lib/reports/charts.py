@@ -20,7 +20,8 @@ INCHES = (6.4, 2.7)  # small beside its letters, so that these can be read on a 
 DOTS = 200  # per inch: twice the width that pages show, for fine screens and paper
 COLOUR, DARK_COLOUR = "#2b5fa8", "#86b4f5"
 INK = "#e6e6e6"
-DARK: dict[RcKeyType, Any] = {
+PAPER: dict[RcKeyType, Any] = {"font.size": 12}
+DARK: dict[RcKeyType, Any] = PAPER | {
     "axes.edgecolor": INK, "grid.color": "#8a8a8a", "text.color": INK, "xtick.color": INK, "ytick.color": INK,
 }  # fmt: skip
 
@@ -31,7 +32,7 @@ def png(chart: Chart, *, dark: bool = False) -> bytes:
     The picture's text alternative and the tables say the same in words.
     """
     # Not as somebody's own matplotlibrc says.
-    with mpl.rc_context(mpl.rcParamsDefault), mpl.rc_context(DARK if dark else {}):
+    with mpl.rc_context(mpl.rcParamsDefault), mpl.rc_context(DARK if dark else PAPER):
         figure = Figure(figsize=INCHES, dpi=DOTS, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
@@ -49,14 +50,14 @@ def _draw(axes: Axes, chart: Chart, colour: str) -> None:
         axes.set_yticks(range(len(chart.labels)), chart.labels)
         axes.invert_yaxis()
         axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.xaxis.set_major_formatter(thousands)
         axes.grid(axis="x", alpha=0.3)
         return
     axes.plot(range(len(chart.labels)), chart.values, color=colour, linewidth=2, marker="o", markersize=3)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _label(chart, place)))
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * max(*chart.values, 1))  # the highest point is no part of the frame
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.yaxis.set_major_formatter(thousands)
     axes.grid(axis="y", alpha=0.3)
