@@ -1,4 +1,4 @@
-"""mm-admin geodata: better country data than what comes embedded."""
+"""mm-admin geodata: better country data than what comes embedded, and where mirrors stand."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from mm_lib.cli.common import Group, Program
+from mm_lib.cli.common import Group, Program, example, json_option, show
 from mm_lib.services import geodata as service
+from mm_lib.services import locating, probes
 
 COUNTRIES = 250  # about; only for the progress bar
 
 
 @click.group(cls=Group)
 def geodata() -> None:
-    """Which country an address is in."""
+    """Which country an address is in, and where mirrors stand."""
 
 
 @geodata.command()
@@ -55,3 +56,32 @@ def update(program: Program, output: Path | None, folder: Path | None, minimum: 
         click.echo(
             f'To use it, set country_database = "{target.absolute()}" in the section [geo] of the configuration.'
         )
+
+
+@geodata.command()
+@click.option("--again", is_flag=True, help="Also those that have coordinates; what was entered by hand is replaced.")
+@click.option("--asns", is_flag=True, help="Also fill in the autonomous system of those that have none of their own.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@json_option
+@click.pass_obj
+@example("mm-admin geodata locate --dry-run")
+def locate(program: Program, again: bool, asns: bool, dry_run: bool, as_json: bool) -> None:
+    """Give public mirrors without coordinates those of the city that their addresses are in, for the map.
+
+    Asks DNS and geo.city_database, with --asns also geo.asn_database. An autonomous system that is filled in counts as
+    entered: its clients get the mirror first, unless the host says otherwise. Mirrors in embargoed countries, private
+    ones and those that are switched off are left alone.
+    """
+    geo = program.settings.geo
+    if geo.city_database is None or (asns and geo.asn_database is None):
+        missing = "geo.asn_database" if geo.city_database else "geo.city_database"
+        raise click.UsageError(f"{missing} is not set: without it nobody knows where an address is.")
+    lookups = probes.places(geo)
+    with program.reading() as session:
+        mirrors = locating.lacking(session, again=again)
+    found = list(locating.look(mirrors, lookups))
+    if not dry_run:
+        with program.transaction() as session:
+            for mirror, located in found:
+                locating.keep(session, mirror, located, asns=asns)
+    show([located._asdict() for _, located in found], locating.Located._fields, as_json)

@@ -13,6 +13,7 @@ import maxminddb
 
 from mm_lib.services.doctor import CertificateError, Probes
 from mm_lib.services.errors import ServiceError
+from mm_lib.services.locating import Lookups
 from mm_lib.settings import GeoSettings
 
 
@@ -84,6 +85,23 @@ def _country(record: Mapping[str, Any]) -> str:
 def _asn(record: Mapping[str, Any]) -> int | None:
     number = record.get("autonomous_system_number") or record.get("asn")
     return number if isinstance(number, int) else None
+
+
+def places(geo: GeoSettings) -> Lookups:
+    """Addresses to cities and autonomous systems. Raises DatabaseUnusable."""
+    cities, asns = _lookup(geo.city_database), _lookup(geo.asn_database)
+    return Lookups(resolve, lambda address: _place(cities(address)), lambda address: _asn(asns(address)))
+
+
+def _place(record: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Databases give the middle of a country for addresses whose city they do not know: nobody stands there."""
+    point = record.get("location")
+    if not record.get("city") or not isinstance(point, dict):
+        return None
+    latitude, longitude = point.get("latitude"), point.get("longitude")
+    if isinstance(latitude, int | float) and isinstance(longitude, int | float):
+        return float(latitude), float(longitude)
+    return None
 
 
 def countries(geo: GeoSettings) -> Callable[[str], str]:
