@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
@@ -21,11 +22,16 @@ from mm_lib.model.statistics import StatisticLevel
 from mm_lib.reports import charts, distribution, pdf, periods, rendering, site
 from mm_lib.reports.document import Document
 from mm_lib.services.sites import find_site
+from mm_redirector.index import build
+from mm_redirector.replay import page as replay_page
+from mm_redirector.replaying import Question, Replay, result
+from mm_redirector.settings import BALANCED, CLASSIC
 from tests.frontend.serving import served
 from tests.frontend.statistics_world import NOW, database
 from tests.frontend.test_accessibility import AXE, CHECK, RULES
 from tests.frontend.test_server import fits
 from tests.frontend.world import SETTINGS
+from tests.redirector.worlds import ADDRESSES, atlas, make
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts" / "statistics"
 YESTERDAY = NOW.date() - timedelta(days=1)
@@ -42,7 +48,8 @@ PAGES = {
     "load-by-country": ("/statistics/load?by=countries", 1),
 }
 REPORTS = ("daily", "weekly", "year", "site")
-NAMES = (*PAGES, *REPORTS)
+FILES = (*REPORTS, "replay")
+NAMES = (*PAGES, *FILES)
 # Each scheme on one of the two layouts is looked through by axe-core as well: it takes the longest.
 LOOKS = {
     "light-desktop": (ViewportSize(width=1280, height=900), True),
@@ -75,7 +82,7 @@ class Made:
     folder: Path
 
     def where(self, name: str) -> str:
-        return f"file://{self.folder}/{name}.html" if name in REPORTS else PAGES[name][0]
+        return f"file://{self.folder}/{name}.html" if name in FILES else PAGES[name][0]
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +95,20 @@ def made(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             documents = reports(session)
         for name, document in documents.items():
             (folder / f"{name}.html").write_text(rendering.html(document, charts.data_address, dark))
+        (folder / "replay.html").write_text(replayed())
         (ARTEFACTS / "report-weekly.pdf").write_bytes(pdf.render(documents["weekly"]))
         with served(create_app(SETTINGS, engine)) as address:
             yield Made(address, folder)
+
+
+def replayed() -> str:
+    """What `mm-admin policy replay --html` writes."""
+    cache, draw = make(30, 5), Random(3)
+    names = sorted(cache.repositories)
+    replay = Replay((build(cache, BALANCED), BALANCED), (build(cache, CLASSIC), CLASSIC), atlas((59.3, 18.1)))
+    replay.add([(Question(*draw.choice(names), ""), draw.choice(ADDRESSES), "") for _ in range(200)])
+    replay.finish()
+    return replay_page(result(replay, {host.name: host.country for host in cache.hosts}), "/etc/proposed.toml")
 
 
 def reports(session: Session) -> dict[str, Document]:
@@ -142,7 +160,7 @@ def test_it_fits_charts_are_drawn_and_axe_finds_nothing(
     page.screenshot(path=ARTEFACTS / f"{'report-' if name in REPORTS else ''}{name}-{called}.png", full_page=True)
     if name in PAGES:
         check_charts(page, PAGES[name][1])
-    else:
+    elif name in REPORTS:
         widths = page.evaluate("[...document.images].map(image => image.complete && image.naturalWidth)")
         assert widths and set(widths) == {charts.INCHES[0] * charts.DOTS}
     assert fits(page)
