@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 import flask
-from flask import Blueprint, Flask, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
+from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
@@ -37,7 +38,7 @@ def _prepare(state: BlueprintSetupState) -> None:
     forget_kept(state.app, state.options.get("seconds", 0))
 
 
-def forget_kept(app: Flask, seconds: float) -> None:
+def forget_kept(app: App, seconds: float) -> None:
     """Keep nothing yet; what is read from now on is kept so long."""
     app.extensions[_KEPT] = Kept[Registry](seconds)
     app.extensions[_PAGES] = Pages()

@@ -371,14 +371,15 @@ def _mirrors(session: Session) -> tuple[Mirror, ...]:
     urls: dict[int, list[str]] = {}
     for id_, url in session.execute(_urls()):
         urls.setdefault(id_, []).append(url)
-    mirrors: dict[int, tuple[Any, ...]] = {}
+    mirrors: dict[int, Any] = {}
     carried: dict[int, list[MirrorCategory]] = {}
     for row in session.execute(_visible()):
         of_mirror, (id_, *of_category) = row[:_OF_MIRROR], row[_OF_MIRROR:]
         if id_ in urls:
             mirrors[of_mirror[0]] = of_mirror
             carried.setdefault(of_mirror[0], []).append(_category(urls[id_], of_category))
-    return tuple(Mirror(*mirrors[id_], tuple(sorted(carried[id_], key=attrgetter("name")))) for id_ in sorted(mirrors))
+    by_name = attrgetter("name")
+    return tuple(Mirror(*(*mirrors[id_], tuple(sorted(carried[id_], key=by_name)))) for id_ in sorted(mirrors))
 
 
 def _category(urls: Iterable[str], values: Iterable[Any]) -> MirrorCategory:

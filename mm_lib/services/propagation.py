@@ -142,7 +142,7 @@ def _last_ages(session: Session) -> dict[int, tuple[Ages, Any]]:
     columns = (table.repository_id, table.mirrors_mean, *_AGES)
     # The last run measured most of them: its rows stand side by side. The others are looked up one by one.
     newest = select(func.max(table.at)).scalar_subquery()
-    rows = session.execute(select(*columns).where(table.at == newest)).all()
+    rows = list(session.execute(select(*columns).where(table.at == newest)))
     last = (
         select(func.max(table.at)).where(table.repository_id == Repository.id).correlate(Repository).scalar_subquery()
     )
@@ -243,5 +243,6 @@ _REACHED = tuple(
 
 
 def _reached(row: Sequence[Any]) -> Reached:
-    milestones = row[5:]
-    return Reached(*row[:5], milestones[: len(MILESTONES)], milestones[len(MILESTONES) :], late=False)
+    published_at, measured_at, mirrors, reached, requests, *seconds = row
+    of_mirrors, of_requests = tuple(seconds[: len(MILESTONES)]), tuple(seconds[len(MILESTONES) :])
+    return Reached(published_at, measured_at, mirrors, reached, requests, of_mirrors, of_requests, late=False)

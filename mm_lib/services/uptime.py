@@ -139,7 +139,7 @@ def _last(session: Session, moment: datetime) -> dict[int, Change]:
 def _quarantines(session: Session, begins: Sequence[datetime], end: datetime) -> dict[int, _Quarantines]:
     """Summed up by the database: there are thousands of changes, and one row for each category on a host is enough."""
     table = HealthChange
-    order = {"partition_by": table.host_category_id, "order_by": (table.at, table.id)}
+    of, order = table.host_category_id, (table.at, table.id)
     gone = case((table.health == Health.QUARANTINED, 1), else_=0)
     changes = (
         select(
@@ -147,8 +147,8 @@ def _quarantines(session: Session, begins: Sequence[datetime], end: datetime) ->
             HostCategory.created_at.label("since"),
             table.at,
             gone.label("gone"),
-            func.lag(gone).over(**order).label("was_gone"),
-            func.coalesce(func.lead(table.at).over(**order), literal(end, UtcDateTime)).label("until"),
+            func.lag(gone).over(partition_by=of, order_by=order).label("was_gone"),
+            func.lead(table.at, 1, literal(end, UtcDateTime)).over(partition_by=of, order_by=order).label("until"),
         )
         .join(HostCategory, HostCategory.id == table.host_category_id)
         .where(table.at >= min(begins), table.at < end)

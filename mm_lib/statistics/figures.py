@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, String, and_, cast, func, literal_column, select, type_coerce, union_all
 from sqlalchemy.orm import Session
@@ -144,7 +144,7 @@ def _sums(
     none = literal_column("0", BigInteger)
     now, then = (_TABLE.requests, _TABLE.clients, none), (none, none, _TABLE.requests)
     # Each run by itself: its rows stand side by side in the index. With OR, PostgreSQL reads the whole table.
-    parts = [
+    parts: list[Any] = [
         select(
             _TABLE.dimension,
             _TABLE.name,
