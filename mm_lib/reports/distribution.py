@@ -32,7 +32,7 @@ from mm_lib.reports.requests import ProductRequests
 from mm_lib.reports.spreading import Spreading
 from mm_lib.services.errors import NotFound
 from mm_lib.services.mirrors import country_names
-from mm_lib.statistics.figures import Figures, Row, Span
+from mm_lib.statistics.figures import OTHER, Figures, Row, Span
 
 TOP = 10
 MOST = 100  # mirrors in one table
@@ -254,10 +254,10 @@ def _unknown(found: ProductRequests | None) -> Iterator[Section]:
 
 
 def _everything(session: Session, period: Period) -> Iterator[Section]:
-    """Countries and clients are counted for all distributions together."""
+    """Countries, networks and clients are counted for all distributions together."""
     read = {
         dimension: requests.counted(session, dimension, period.span, period.compared)
-        for dimension in (AccessDimension.COUNTRY, AccessDimension.CLIENT)
+        for dimension in (AccessDimension.COUNTRY, AccessDimension.ASN, AccessDimension.CLIENT)
     }
     countries, clients = read[AccessDimension.COUNTRY], read[AccessDimension.CLIENT]
     if not countries.requests:
@@ -271,6 +271,8 @@ def _everything(session: Session, period: Period) -> Iterator[Section]:
         points = [(row.name, row.requests) for row in rows]
         blocks.append(chart("Requests by country", "requests", points, bars=True))
         blocks.append(_rows("Countries", "Country", rows, countries.requests))
+    if systems := [row for row in read[AccessDimension.ASN].rows if row.name != OTHER]:
+        blocks.append(_rows("Autonomous systems", "System", systems[:TOP], countries.requests))
     if clients.rows:
         blocks.append(_rows("Kinds of clients", "Client", clients.rows, clients.requests))
     yield Section("Where requests come from", 2, tuple(blocks))

@@ -120,6 +120,7 @@ def _requests(session: Session, made: World) -> None:
             sums[level, AccessDimension.ALL, start, ""] += number
             sums[level, AccessDimension.COUNTRY, start, "DE" if number % 3 else "FR"] += number
             sums[level, AccessDimension.CLIENT, start, "dnf"] += number
+            sums[level, AccessDimension.ASN, start, "AS64500" if number % 5 else "other"] += number
             sums[level, AccessDimension.HOST, start, ("good.example.org", "bad.example.org")[number % 2]] += number
     for (level, dimension, start, name), number in sums.items():
         session.add(
@@ -264,6 +265,13 @@ def test_the_markdown_report_has_the_figures_and_who_needs_attention_and_why(wor
     assert "retired.example.org" not in attention  # its owner knows
     assert "not reached once; clients could be sent there 50.0 % of the time" in attention
     assert "EPEL" not in shown.stdout
+
+
+def test_the_systems_that_ask_most_are_named_with_their_share(world: World) -> None:
+    inside = [number for day, _, number in world.asked if WEEK.first <= day <= WEEK.last]
+    asked = sum(number for number in inside if number % 5)
+    row = next(line for line in world.week().stdout.splitlines() if line.startswith("| AS64500"))
+    assert row.startswith(f"| AS64500 | {asked:,} | {percent(asked / sum(inside))} |")
 
 
 def test_a_product_that_does_not_exist_is_told(world: World) -> None:
