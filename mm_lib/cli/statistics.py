@@ -12,6 +12,7 @@ from mm_lib.cli.common import Failure, Group, Program, example, json_option, sho
 from mm_lib.locks import held
 
 LOCK = "statistics"
+MANY_MALFORMED = 0.01  # of the new lines of a log; more are told where cron mails it
 
 
 @click.group(cls=Group)
@@ -31,8 +32,9 @@ def ingest(program: Program, files: tuple[Path, ...], wait: float, as_json: bool
     """Count the requests in access logs: files, directories of them, or "-" for standard input.
 
     Logs may be plain or compressed with gzip, xz or zstd. What was counted before is not counted again, though the
-    file was rotated, renamed or compressed since, or has grown. Lines that cannot be read are counted and told. No
-    address of a client is kept. Exit code 1: a file could not be read; the others were.
+    file was rotated, renamed or compressed since, or has grown. Lines that cannot be read are counted and told; when
+    they are more than 1 % of a log's new lines, as a warning. No address of a client is kept. Exit code 1: a file could
+    not be read; the others were.
     """
     from mm_lib.statistics.ingest import Ingest  # numpy takes a while to load
     from mm_lib.statistics.reading import logs
@@ -43,6 +45,10 @@ def ingest(program: Program, files: tuple[Path, ...], wait: float, as_json: bool
             found = [run.read(log) for log in logs(files)]
     rows = [asdict(read) | {"days": [day.isoformat() for day in read.days]} for read in found]
     show(rows, ("name", "lines", "requests", "others", "malformed", "known_bytes", "days", "problem"), as_json)
+    for read in found:
+        if read.malformed > MANY_MALFORMED * read.lines:
+            message = f"warning: {read.name}: {read.malformed} of {read.lines} new lines cannot be read"
+            click.echo(message, err=True)
     if any(read.problem for read in found):
         raise Failure("Not every log could be read.", 1)
 

@@ -81,6 +81,7 @@ class Admin:
     def __init__(self, folder: Path, session: Session, minimum: int = MINIMUM) -> None:
         url = session.get_bind().engine.url.render_as_string(hide_password=False)
         self._session = session
+        self.said = ""  # on standard error
         self._config = folder / "mm.toml"
         self._config.write_text(f"[database]\nurl = '{url}'\n[statistics]\nminimum_requests = {minimum}\n")
 
@@ -98,6 +99,7 @@ class Admin:
         arguments = ["--config", str(self._config), "statistics", "ingest", "--json", *map(str, paths)]
         result = CliRunner().invoke(main, arguments, input=stdin)
         assert result.exit_code == code, result.output
+        self.said = result.stderr
         self._session.expire_all()
         rows: list[dict[str, Any]] = json.loads(result.stdout)
         return rows
@@ -226,6 +228,17 @@ def test_malformed_lines_are_counted_and_told(session: Session, admin: Admin, tm
     log.write_text(CASE_56 + impossible + '{"@timestamp": 3}\n{"@timestamp"\n[]\n')
     (read,) = admin.ingest(log)
     assert (read["lines"], read["requests"], read["malformed"]) == (10, 4, 6)
+
+
+@pytest.mark.parametrize(("malformed", "warned"), [(1, False), (3, True)])
+def test_many_malformed_lines_are_a_warning_that_cron_mails(
+    session: Session, admin: Admin, tmp_path: Path, malformed: int, warned: bool
+) -> None:
+    log = tmp_path / "access.log"
+    log.write_bytes(classic(list(asking(200, seed=3))) + b"garbage\n" * malformed)
+    admin.ingest(log)
+    assert (f"warning: {log}: 3 of 203 new lines cannot be read" in admin.said) is warned
+    assert bool(admin.said) is warned
 
 
 def test_refusals_and_requests_by_path_are_no_requests_for_a_repository(
