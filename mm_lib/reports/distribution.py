@@ -222,7 +222,8 @@ def _spreading(updates: Spreading) -> Iterator[Block]:
         yield Text("No update was measured.")
         return
     mirrors_80, requests_80 = updates.median_of("mirrors_80"), updates.median_of("requests_80")
-    said = [f"{number(len(updates.updates))} updates were followed."]
+    many = len(updates.updates)
+    said = ["1 update was followed." if many == 1 else f"{number(many)} updates were followed."]
     if mirrors_80 is not None:
         said.append(f"80 % of the mirrors had one after {duration(mirrors_80)}.")
     if requests_80 is not None:

@@ -190,6 +190,19 @@ def test_the_picture_of_a_report_is_another_one_on_a_dark_screen(browser: Browse
     page.close()
 
 
+@pytest.mark.parametrize("language", ["de", "es"])
+def test_longer_languages_fit_on_the_smallest_phone(browser: Browser, made: Made, language: str) -> None:
+    screen = LOOKS["dark-phone"][0]
+    context = browser.new_context(base_url=made.address, viewport=screen, locale=language, reduced_motion="reduce")
+    page = context.new_page()
+    for path, number in PAGES.values():
+        page.goto(path)
+        assert page.locator("html").get_attribute("lang") == language
+        check_charts(page, number)
+        assert fits(page), path
+    context.close()
+
+
 def test_without_scripts_all_tables_are_there_and_no_empty_charts(browser: Browser, made: Made) -> None:
     page = browser.new_page(base_url=made.address, java_script_enabled=False)
     for path, number in PAGES.values():

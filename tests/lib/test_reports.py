@@ -27,10 +27,11 @@ from mm_lib.model.hosts import HostCategory
 from mm_lib.model.sites import MemberRole, SiteMember
 from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
 from mm_lib.model.statistics import AccessDimension, AccessStatistic, PropagationVersion, StatisticLevel
-from mm_lib.reports import mirrors, requests, spreading
+from mm_lib.reports import distribution, mirrors, requests, spreading
 from mm_lib.reports.document import Document, Text, percent
 from mm_lib.reports.periods import period
 from mm_lib.reports.rendering import escaped, escaped_start, markdown
+from mm_lib.reports.spreading import Spreading, Update
 from mm_lib.settings import DatabaseSettings
 from mm_lib.statistics.figures import Span
 from mm_lib.statistics.periods import start_of
@@ -272,6 +273,23 @@ def test_the_systems_that_ask_most_are_named_with_their_share(world: World) -> N
     asked = sum(number for number in inside if number % 5)
     row = next(line for line in world.week().stdout.splitlines() if line.startswith("| AS64500"))
     assert row.startswith(f"| AS64500 | {asked:,} | {percent(asked / sum(inside))} |")
+
+
+def test_countries_are_called_by_their_names(world: World) -> None:
+    table = world.week("--product", "Fedora").stdout.partition("**Countries**")[2]
+    assert "\n| Germany |" in table and "\n| France |" in table
+    assert "| DE |" not in table
+
+
+def test_what_was_not_reached_is_no_time() -> None:
+    def said(*times: tuple[int | None, int | None]) -> str:
+        (text, _) = distribution._spreading(Spreading(tuple(Update("r", *both) for both in times)))
+        assert isinstance(text, Text)
+        return text.text
+
+    assert said((None, None)) == "1 update was followed. 1 did not reach 80 % of the mirrors."
+    assert "80 % of the mirrors had one after 2.0 h. These are medians" in said((7200, None))
+    assert "not reached" not in said((None, 7200), (None, None))
 
 
 def test_a_product_that_does_not_exist_is_told(world: World) -> None:
