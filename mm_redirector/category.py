@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from mm_lib.cache.schema import Absent, Category, Factors, FileDetail, Host
-from mm_lib.cache.table import Pause, unhurried
+from mm_lib.cache.table import Pause, resting, unhurried
 from mm_redirector.memory import Memory
 from mm_redirector.query import LIST_PROTOCOLS, REDIRECT_PROTOCOLS, UNSAFE, Choice
 
@@ -75,18 +75,23 @@ class CategoryIndex:
         self._masks = masks
         self._files = category.files
         self._hosts = hosts
-        self._urls = {number: _ordered(urls) for number, urls in category.urls.items() if 0 <= number < len(hosts)}
+        self._urls: dict[int, list[str]] = {}
+        for number, urls in resting(category.urls.items(), pause):
+            if 0 <= number < len(hosts):
+                self._urls[number] = _ordered(urls)
         self._protocols = frozenset(_protocol(url) for urls in self._urls.values() for url in urls)
         self._most = max((len(urls) for urls in self._urls.values()), default=0)
         self._pause = pause
         self._views: dict[Choice, View] = {}
-        self._places = [f"; geo={host.country.lower()}" if host.country.isalpha() else "" for host in hosts]
+        countries = [host.country.lower() for host in resting(hosts, pause)]
+        self._places = [f"; geo={country}" if country.isalpha() else "" for country in countries]
         self._read: Memory[str, tuple[FileDetail, ...]] = Memory(MAX_READ)
         self.hosts = self.view(Choice(None, None)).hosts
         self.view(Choice(frozenset(LIST_PROTOCOLS), 1))
         self.view(Choice(frozenset(REDIRECT_PROTOCOLS), 1))
         self._factors = category.factors
-        self.weights = [weight(self.weighing(number), factors) for number in range(len(hosts))]
+        numbers = resting(range(len(hosts)), pause)
+        self.weights = [weight(self.weighing(number), factors) for number in numbers]
         self.inverse_weights = 1.0 / np.array(self.weights)
         self._pause = unhurried  # from now on it works for a request that waits
 
@@ -147,8 +152,7 @@ class CategoryIndex:
         lines = [b""] * size
         elements: list[tuple[bytes, ...]] = [()] * size
         elements4: list[tuple[bytes, ...]] = [()] * size
-        for number, urls in self._urls.items():
-            self._pause()
+        for number, urls in resting(self._urls.items(), self._pause):
             chosen = tuple(url for url in urls if _protocol(url) in (protocols or ()))[:limit]
             if chosen:
                 mask |= 1 << number

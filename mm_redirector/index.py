@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_lib.cache.schema import Host, MirrorlistCache
-from mm_lib.cache.table import Pause, unhurried
+from mm_lib.cache.table import Pause, resting, unhurried
 from mm_redirector.category import CategoryIndex
 from mm_redirector.memory import Memory
 from mm_redirector.networks import NetblockTable
@@ -79,10 +79,11 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
 
     `pause` is called every few microseconds, so that whoever waits for the interpreter can have it now and then.
     """
-    hosts, country_of = cache.hosts, [host.country.upper() for host in cache.hosts]
+    rest = partial(resting, pause=pause)
+    hosts, country_of = cache.hosts, [host.country.upper() for host in rest(cache.hosts)]
     embargoed = _standing_in(cache.embargoed_countries, country_of)
-    public = _mask(n for n, host in enumerate(hosts) if not host.private)
-    countries = _countries(hosts, public & ~embargoed)
+    public = _mask(n for n, host in rest(enumerate(hosts)) if not host.private)
+    countries = _countries(rest(hosts), public & ~embargoed)
     continent_of = {country.upper(): name for country, name in cache.country_continents.items()}
     continents = _continents(countries, continent_of)
     categories = [CategoryIndex(category, hosts, cache.masks, policy.factors, pause) for category in cache.categories]
@@ -95,38 +96,41 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
         repositories=cache.repositories,
         disabled=frozenset((prefix, arch) for prefix, arch in cache.disabled_repositories),
         redirects=cache.repository_redirects,
-        listing=_listing(cache),
+        listing=_listing(cache, pause),
         public=public,
         countries=countries,
-        standing=_by_country(hosts, lambda host: (host.country,)),
+        standing=_by_country(rest(hosts), lambda host: (host.country,)),
         continents=continents,
         continent_hosts={name: union(countries[country] for country in group) for name, group in continents.items()},
         continent_of=continent_of,
-        unrestricted=_mask(n for n, host in enumerate(hosts) if not host.allowed_countries),
-        accepting=_by_country(hosts, lambda host: host.allowed_countries),
-        netblocks=NetblockTable({text: Claim(text, mask) for text, mask in cache.netblock_hosts.items()}, pause),
+        unrestricted=_mask(n for n, host in rest(enumerate(hosts)) if not host.allowed_countries),
+        accepting=_by_country(rest(hosts), lambda host: host.allowed_countries),
+        netblocks=NetblockTable({text: Claim(text, mask) for text, mask in rest(cache.netblock_hosts.items())}, pause),
         netblock_countries=NetblockTable(cache.netblock_countries, pause),
         asn_hosts=cache.asn_hosts,
         location_hosts=cache.location_hosts,
         embargoed=embargoed,
-        ipv4=_mask(n for n, host in enumerate(hosts) if host.ipv4 is not False),
-        ipv6=_mask(n for n, host in enumerate(hosts) if host.ipv6),
+        ipv4=_mask(n for n, host in rest(enumerate(hosts)) if host.ipv4 is not False),
+        ipv6=_mask(n for n, host in rest(enumerate(hosts)) if host.ipv6),
         country_of=country_of,
-        places=np.array([_place(host) for host in hosts]).reshape(-1, 3),
+        places=np.array([_place(host) for host in rest(hosts)]).reshape(-1, 3),
     )
 
 
-def pieces(index: Index) -> list[Any]:
+def pieces(index: Index, pause: Pause = unhurried) -> list[Any]:
     """What there is much of in an index: whoever holds the pieces can let them go one by one."""
-    memories = (index.remembered, index.plans, index.sorts, index.claims, index.portions, index.repositories)
-    found = [value for memory in memories for value in tuple(memory.values())]
+    found: list[Any] = []
+    for memory in (index.remembered, index.plans, index.sorts, index.claims, index.portions, index.repositories):
+        pause()
+        found += tuple(memory.values())
     found += index.hosts
     for category in index.categories:
+        pause()
         found += category.pieces()
     return found
 
 
-def _countries(hosts: Sequence[Host], served: int) -> dict[str, int]:
+def _countries(hosts: Iterable[Host], served: int) -> dict[str, int]:
     """Country -> those hosts of a mask that are local there; none without any."""
     masks = _by_country(hosts, _local_countries)
     return {country: local for country, mask in masks.items() if (local := mask & served)}
@@ -160,7 +164,7 @@ def _local_countries(host: Host) -> Iterable[str]:
     return filter(None, (host.country, *host.extra_countries))
 
 
-def _by_country(hosts: Sequence[Host], countries_of: Callable[[Host], Iterable[str]]) -> dict[str, int]:
+def _by_country(hosts: Iterable[Host], countries_of: Callable[[Host], Iterable[str]]) -> dict[str, int]:
     masks: dict[str, int] = {}
     for number, host in enumerate(hosts):
         for country in countries_of(host):
@@ -176,8 +180,8 @@ def _continents(countries: Iterable[str], continent_of: Mapping[str, str]) -> di
     return {continent: tuple(members) for continent, members in groups.items()}
 
 
-def _listing(cache: MirrorlistCache) -> str:
+def _listing(cache: MirrorlistCache, pause: Pause) -> str:
     """One comment line per repository that would be answered."""
     off = {(prefix, arch) for prefix, arch in cache.disabled_repositories}
     lines = sorted(f"# repo={prefix}&arch={arch}" for prefix, arch in cache.repositories if (prefix, arch) not in off)
-    return "\n".join(UNSAFE.sub("\ufffd", line) for line in lines)
+    return "\n".join(UNSAFE.sub("\ufffd", line) for line in resting(lines, pause))

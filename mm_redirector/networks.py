@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from mm_lib.cache.table import Pause, unhurried
+from mm_lib.cache.table import Pause, resting, unhurried
 from mm_redirector.address import Address, network
 
 Value = TypeVar("Value")
@@ -23,8 +23,7 @@ class NetblockTable(Generic[Value]):
     def __init__(self, entries: Mapping[str, Value], pause: Pause = unhurried) -> None:
         self.unreadable: list[str] = []
         found: dict[int, dict[tuple[int, int], Value]] = {4: {}, 6: {}}  # version -> (first, last address) -> value
-        for text, value in entries.items():
-            pause()
+        for text, value in resting(entries.items(), pause):
             parsed = network(text)
             if parsed is None:
                 self.unreadable.append(text)
@@ -57,8 +56,8 @@ def _intervals(networks: Mapping[tuple[int, int], Value], pause: Pause) -> tuple
             values.append(around)
 
     open_ones: list[tuple[int, tuple[Value, ...]]] = []  # last address, and what holds inside; the innermost is last
-    for (first, last), value in sorted(networks.items(), key=lambda item: (item[0][0], -item[0][1])):
-        pause()
+    ordered = sorted(networks.items(), key=lambda item: (item[0][0], -item[0][1]))
+    for (first, last), value in resting(ordered, pause):
         while open_ones and open_ones[-1][0] < first:
             end, _ = open_ones.pop()
             begin(end + 1, open_ones[-1][1] if open_ones else ())

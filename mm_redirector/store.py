@@ -123,7 +123,7 @@ class Store:
     def _replace(self, prepared: Index) -> None:
         """Serve from it; the old one goes piece by piece, for to free it at once keeps requests waiting."""
         pause = Pauses()
-        pieces = index.pieces(self._current) if isinstance(self._current, Index) else []
+        pieces = index.pieces(self._current, pause) if isinstance(self._current, Index) else []
         self._current = prepared  # from here on the old index lives for the sake of its pieces and of open requests
         while pieces:
             pause()

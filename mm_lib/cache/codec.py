@@ -24,7 +24,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from mm_lib.cache.schema import SCHEMA_VERSION, Absent, Category, Factors, Host, MirrorlistCache
-from mm_lib.cache.table import DirectoryTable, FileTable, MaskTable, Pause, StringTable, unhurried
+from mm_lib.cache.table import DirectoryTable, FileTable, MaskTable, Pause, StringTable, resting, unhurried
 
 MAGIC = b"MMCACHE\n"
 _HEADER = struct.Struct("!8sHQ32s")  # magic, version, payload length, SHA-256 of version + length + payload
@@ -176,11 +176,11 @@ def _plain_category(category: Category) -> dict[str, Any]:
 
 def _from_plain(plain: Any, pause: Pause) -> MirrorlistCache:
     try:
-        hosts = [Host._make(host) for host in plain["hosts"]]
+        hosts = [Host._make(host) for host in resting(plain["hosts"], pause)]
         masks = MaskTable(plain["masks"], len(hosts), pause)
         categories = [_category(category, len(masks), pause) for category in plain["categories"]]
         cache = MirrorlistCache(**{**plain, "hosts": hosts, "masks": masks, "categories": categories})
-        _check(cache)
+        _check(cache, pause)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise ForbiddenContent(f"its content does not have the shape of a cache: {error}") from error
     return cache
@@ -196,8 +196,8 @@ def _category(plain: Any, masks: int, pause: Pause) -> Category:
             **plain,
             "directories": DirectoryTable(names, positions, masks, pause),
             "files": FileTable(files, ends, records, pause),
-            "factors": {host: Factors._make(values) for host, values in plain["factors"].items()},
-            "absent": [Absent._make(values) for values in plain["absent"]],
+            "factors": {host: Factors._make(values) for host, values in resting(plain["factors"].items(), pause)},
+            "absent": [Absent._make(values) for values in resting(plain["absent"], pause)],
         }
     )
 
@@ -218,7 +218,7 @@ _TYPES = {
 }
 
 
-def _check(cache: MirrorlistCache) -> None:
+def _check(cache: MirrorlistCache, pause: Pause) -> None:
     """Cheap checks that keep a wrong file from failing in the middle of a request."""
     for name, kind in _TYPES.items():
         if not isinstance(getattr(cache, name), kind):
@@ -226,23 +226,28 @@ def _check(cache: MirrorlistCache) -> None:
     if any(not isinstance(host.bandwidth, int) or host.bandwidth < 1 for host in cache.hosts):
         raise ValueError("a host's bandwidth is not a positive number")
     for category in cache.categories:
-        _check_category(category, len(cache.hosts))
-    _check_masks("a netblock", cache.netblock_hosts.values(), len(cache.hosts))
-    _check_masks("a location group", cache.location_hosts.values(), len(cache.hosts))
-    _check_masks("an autonomous system", cache.asn_hosts.values(), len(cache.hosts))
-    for key, (position, path) in cache.repositories.items():
+        _check_category(category, len(cache.hosts), pause)
+    for owner, masks in (
+        ("a netblock", cache.netblock_hosts),
+        ("a location group", cache.location_hosts),
+        ("an autonomous system", cache.asn_hosts),
+    ):
+        _check_masks(owner, masks.values(), len(cache.hosts), pause)
+    for key, (position, path) in resting(cache.repositories.items(), pause):
         if path not in cache.categories[position].directories:
             raise ValueError(f"repository {'+'.join(key)} points to a directory that does not exist")
 
 
-def _check_category(category: Category, hosts: int) -> None:
-    _check_masks(category.name, [category.always_up_to_date, *category.reserved.values()], hosts)
+def _check_category(category: Category, hosts: int, pause: Pause) -> None:
+    _check_masks(category.name, [category.always_up_to_date, *category.reserved.values()], hosts, pause)
     if any(not 0 <= host < hosts for host in (*category.urls, *category.factors)):
         raise ValueError(f"{category.name} names a host that does not exist")
-    if any(not 0 <= factor <= 1 for factors in category.factors.values() for factor in factors):
-        raise ValueError(f"a factor of {category.name} is not between 0 and 1")
+    for factors in resting(category.factors.values(), pause):
+        if any(not 0 <= factor <= 1 for factor in factors):
+            raise ValueError(f"a factor of {category.name} is not between 0 and 1")
 
 
-def _check_masks(owner: str, masks: Iterable[int], hosts: int) -> None:
-    if any(not isinstance(mask, int) or mask < 0 or mask >> hosts for mask in masks):
-        raise ValueError(f"{owner} names a host that does not exist")
+def _check_masks(owner: str, masks: Iterable[int], hosts: int, pause: Pause) -> None:
+    for mask in resting(masks, pause):
+        if not isinstance(mask, int) or mask < 0 or mask >> hosts:
+            raise ValueError(f"{owner} names a host that does not exist")

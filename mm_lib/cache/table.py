@@ -10,6 +10,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 from zlib import crc32
 
 from mm_lib.cache.schema import FileDetail
@@ -23,10 +24,18 @@ _HASHES = (("md5", 16), ("sha1", 20), ("sha256", 32), ("sha512", 64))  # bit 0 t
 
 
 Pause = Callable[[], None]
+Item = TypeVar("Item")
 
 
 def unhurried() -> None:
     """A pause where nobody waits for the interpreter."""
+
+
+def resting(items: Iterable[Item], pause: Pause) -> Iterator[Item]:
+    """The same items, with a pause before each."""
+    for item in items:
+        pause()
+        yield item
 
 
 def pack_numbers(numbers: Iterable[int]) -> bytes:
