@@ -7,7 +7,7 @@ import json
 import lzma
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -284,12 +284,13 @@ def test_another_log_of_the_same_day_is_added(session: Session, admin: Admin, tm
     assert figures(session) == slow_count(requests, MINIMUM, full=False)
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, reading.zstd.compress])
 def test_a_damaged_log_leaves_nothing_and_does_not_stop_the_others(
-    session: Session, admin: Admin, tmp_path: Path
+    session: Session, admin: Admin, tmp_path: Path, compress: Callable[[bytes], bytes]
 ) -> None:
     requests = list(asking(300, seed=5))
-    damaged, good = tmp_path / "damaged.gz", tmp_path / "good.log"
-    damaged.write_bytes(gzip.compress(classic(list(asking(300, seed=6))))[:-900])
+    damaged, good = tmp_path / "damaged", tmp_path / "good.log"
+    damaged.write_bytes(compress(classic(list(asking(300, seed=6))))[:-900])
     good.write_bytes(classic(requests))
     reads = admin.ingest(damaged, good, code=1)
     assert [bool(read["problem"]) for read in reads] == [True, False]
