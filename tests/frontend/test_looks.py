@@ -213,6 +213,16 @@ def test_without_scripts_all_tables_are_there_and_no_empty_charts(browser: Brows
     page.close()
 
 
+def test_on_paper_tables_are_whole(browser: Browser, made: Made) -> None:
+    page = browser.new_page(base_url=made.address)
+    page.emulate_media(media="print")
+    for path in ("/statistics", "/maps", "/propagation/1"):
+        page.goto(path)
+        cut = "region => region.scrollHeight > region.clientHeight + 1"
+        assert not any(region.evaluate(cut) for region in page.locator(".scroll").all()), path
+    page.close()
+
+
 # -- the map by keys
 
 
