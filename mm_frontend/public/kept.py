@@ -19,6 +19,11 @@ class Kept(Generic[T]):
         self._lock = Lock()
         self._held: tuple[float, T] | None = None  # one reference, so that reading it needs no lock
 
+    def fresh(self) -> T | None:
+        """The value, when there is one that is not too old."""
+        held = self._held
+        return held[1] if held is not None and self._fresh(held) else None
+
     def get(self, read: Callable[[], T]) -> T:
         """The value, at most as old as it may be; a little older while another thread reads it."""
         held = self._held

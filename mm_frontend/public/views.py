@@ -24,12 +24,12 @@ from mm_lib.rules.urls import MIRROR_SCHEMES
 from mm_lib.services import mirrors as services
 from mm_lib.services.errors import NotFound
 from mm_lib.services.geography import continents
-from mm_lib.services.mirrors import Content, Mirror, MirrorFilters, MirrorPage, Registry
+from mm_lib.services.mirrors import Content, Mirror, MirrorFilters, MirrorPage, Registry, Served
 
 blueprint = Blueprint("public", __name__)
 blueprint.after_request(conditional.finish)
 
-_KEPT, _PAGES = "public_registry", "public_pages"
+_KEPT, _MOMENT, _PAGES = "public_registry", "public_moment", "public_pages"
 
 
 @blueprint.record_once
@@ -41,7 +41,8 @@ def _prepare(state: BlueprintSetupState) -> None:
 def forget_kept(app: App, seconds: float) -> None:
     """Keep nothing yet; what is read from now on is kept so long."""
     app.extensions[_KEPT] = Kept[Registry](seconds)
-    app.extensions[_PAGES] = Pages()
+    app.extensions[_MOMENT] = Kept[object](seconds)
+    app.extensions[_PAGES] = {of: Pages() for of in (Registry, object)}
 
 
 def kept_registry() -> Registry:
@@ -50,13 +51,32 @@ def kept_registry() -> Registry:
     return kept.get(lambda: services.read_registry(session()))
 
 
-def kept_page(registry: Registry, template: str, make: Callable[[], dict[str, Any]]) -> str:
-    """The page; the same one for all who are not signed in, read the same language, and have no message waiting."""
+def kept_moment() -> object:
+    """The same object for frontend.cache_seconds: for pages that need no registry."""
+    kept: Kept[object] = current_app.extensions[_MOMENT]
+    return kept.get(object)
+
+
+def served() -> dict[int, Served]:
+    """The mirrors of the public list by number; the whole list is not read for it."""
+    kept: Kept[Registry] = current_app.extensions[_KEPT]
+    registry = kept.fresh()
+    return services.read_served(session()) if registry is None else registry.served()
+
+
+def mirror_pages() -> str:
+    """What addresses of mirrors' pages begin with: of hundreds of them each by itself takes long to make."""
+    return url_for("public.mirror", host_id=0).removesuffix("0")
+
+
+def kept_page(shown: object, template: str, make: Callable[[], dict[str, Any]]) -> str:
+    """The page of a registry or moment; the same one for all who are not signed in, read the same language, and have
+    no message waiting."""
     if viewer() is not None or "_flashes" in flask.session:
         return render_template(template, **make())
-    pages: Pages = current_app.extensions[_PAGES]
+    pages: Pages = current_app.extensions[_PAGES][type(shown)]
     key = (language.current(), request.full_path, banners.shown())
-    return pages.get(registry, key, lambda: render_template(template, **make()))
+    return pages.get(shown, key, lambda: render_template(template, **make()))
 
 
 @blueprint.get("/")

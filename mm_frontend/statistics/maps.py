@@ -16,7 +16,7 @@ from flask_babel import lazy_gettext as _
 from mm_frontend import language
 from mm_frontend.db import session
 from mm_frontend.public import conditional, twins
-from mm_frontend.public.views import kept_page, kept_registry
+from mm_frontend.public.views import kept_moment, kept_page, mirror_pages, served
 from mm_frontend.statistics import drawing, tables
 from mm_frontend.statistics.asked import read_day
 from mm_frontend.statistics.drawing import View
@@ -88,7 +88,7 @@ def world() -> ResponseReturnValue:
     """The map, or a part of it."""
     form = twins.wanted(twins.JSON, tables.CSV)
     if form == twins.HTML:
-        return kept_page(kept_registry(), "statistics/map.html", lambda: _page(*_read(language.current())))
+        return kept_page(kept_moment(), "statistics/map.html", lambda: _page(*_read(language.current())))
     span, places, countries = _read("en")  # the same for every program
     if form == twins.JSON:
         return twins.as_json(_as_json(span, places, countries))
@@ -97,7 +97,7 @@ def world() -> ResponseReturnValue:
 
 def _read(words: str) -> tuple[Span | None, Sequence[Place], list[_Row]]:
     span, rows = _requests()
-    places = services.places(session(), {mirror.id: mirror for mirror in kept_registry().mirrors})
+    places = services.places(session(), served())
     return span, places, _countries(places, rows, country_names(words))
 
 
@@ -135,7 +135,7 @@ def _page(span: Span | None, places: Sequence[Place], countries: Sequence[_Row])
         "by_code": {row.code: row for row in countries},
         "countries": countries,
         "places": shown,
-        "served": {mirror.id for mirror in kept_registry().mirrors},
+        "mirror_page": mirror_pages(),
         "nowhere": sum(place.latitude is None for place in places),
         "marks": _marks(shown, view, link),
         "parts": [(name, link(View(*drawing.project(*middle), zoom))) for name, middle, zoom in PARTS],

@@ -13,7 +13,7 @@ from flask_babel import gettext
 from mm_frontend import language
 from mm_frontend.db import session
 from mm_frontend.public import conditional, twins
-from mm_frontend.public.views import kept_page, kept_registry
+from mm_frontend.public.views import kept_moment, kept_page, mirror_pages, served
 from mm_frontend.statistics import tables
 from mm_frontend.statistics.asked import read_day
 from mm_lib.model.statistics import AccessDimension
@@ -65,12 +65,13 @@ def health() -> ResponseReturnValue:
     form = twins.wanted(twins.JSON, tables.CSV)
     if form == twins.HTML:
         return kept_page(
-            kept_registry(),
+            kept_moment(),
             "statistics/health.html",
             lambda: {
                 "found": _uptimes(order, until),
                 "order": order,
-                "served": _served(),
+                "served": served(),
+                "mirror_page": mirror_pages(),
                 "until": until,
                 "days": {"until": until.isoformat()} if until else {},
                 "today": datetime.now(UTC).date(),
@@ -92,10 +93,6 @@ def _until() -> date | None:
 def _uptimes(order: str, until: date | None) -> list[Uptime]:
     at = datetime.combine(until + timedelta(days=1), time(), UTC) if until else datetime.now(UTC)
     return sorted(uptimes(session(), at), key=HEALTH_ORDERS[order])
-
-
-def _served() -> set[int]:
-    return {mirror.id for mirror in kept_registry().mirrors}
 
 
 def _values(one: Uptime) -> tuple[Any, ...]:
@@ -132,7 +129,8 @@ def carried() -> ResponseReturnValue:
         order=order,
         span=span,
         days=days,
-        served=_served(),
+        served=served(),
+        mirror_page=mirror_pages(),
         most=BARS,
         shown=_shown(by),
         link=lambda **changes: url_for("mirror_health.carried", **{"by": by.value, "sort": order, **days, **changes}),

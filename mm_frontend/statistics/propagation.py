@@ -15,13 +15,13 @@ from flask_babel import gettext
 from mm_frontend import language
 from mm_frontend.db import session
 from mm_frontend.public import conditional, twins
-from mm_frontend.public.views import kept_page, kept_registry
+from mm_frontend.public.views import kept_moment, kept_page, mirror_pages, served
 from mm_frontend.settings import crawler
 from mm_frontend.statistics import tables
 from mm_frontend.statistics.asked import read_day
 from mm_lib.services import propagation as services
 from mm_lib.services.errors import NotFound
-from mm_lib.services.mirrors import Mirror
+from mm_lib.services.mirrors import Served
 from mm_lib.services.propagation import AGES, MILESTONES, Ages, Alarm, Behind, Measured, Reached, Standing
 
 blueprint = Blueprint("propagation", __name__)
@@ -55,7 +55,7 @@ def overview() -> ResponseReturnValue:
     form = twins.wanted(twins.JSON, tables.CSV)
     if form == twins.HTML:
         return kept_page(
-            kept_registry(),
+            kept_moment(),
             "statistics/propagation.html",
             lambda: _list(_overview()),
         )
@@ -106,7 +106,7 @@ class _Page:
     last: date
     history: Sequence[Ages]
     versions: Sequence[Reached]
-    mirrors: Sequence[tuple[Mirror, Behind]]
+    mirrors: Sequence[tuple[Served, Behind]]
 
 
 @blueprint.get("/propagation/<int:repository_id>")
@@ -139,7 +139,7 @@ def _read(measured: Measured) -> _Page:
     newest = services.last_measured(session(), measured.id) or now
     last = read_day(request.args.get("until", "")) or newest.date()
     first = read_day(request.args.get("since", "")) or last - (DAYS - 1) * ONE_DAY
-    mirrors = {mirror.id: mirror for mirror in kept_registry().mirrors}
+    mirrors = served()
     return _Page(
         measured,
         first,
@@ -186,16 +186,21 @@ def _version(one: Reached) -> dict[str, Any]:
     }
 
 
-def _mirror(mirror: Mirror, one: Behind) -> dict[str, Any]:
+def _mirror(mirror: Served, one: Behind, pages: str) -> dict[str, Any]:
     return {
         "host": mirror.name,
-        "page": url_for("public.mirror", host_id=mirror.id),
+        "page": f"{pages}{mirror.id}",
         "organisation": mirror.site,
         "country": mirror.country,
         "current": one.current,
         "lag_seconds": one.lag_seconds,
         "checked_at": one.checked_at.isoformat(),
     }
+
+
+def _mirrors(found: _Page) -> list[dict[str, Any]]:
+    pages = mirror_pages()
+    return [_mirror(*one, pages) for one in found.mirrors]
 
 
 def _as_json(found: _Page) -> dict[str, Any]:
@@ -205,7 +210,7 @@ def _as_json(found: _Page) -> dict[str, Any]:
         "until": found.last.isoformat(),
         "history": [_measurement(ages) for ages in found.history],
         "versions": [_version(one) for one in found.versions],
-        "mirrors": [_mirror(mirror, one) for mirror, one in found.mirrors],
+        "mirrors": _mirrors(found),
     }
 
 
@@ -216,7 +221,7 @@ def _as_csv(found: _Page) -> Response:
     if table == "versions":
         rows, columns = [_version(one) for one in found.versions], _VERSION_COLUMNS
     elif table == "mirrors":
-        rows, columns = [_mirror(*one) for one in found.mirrors], _MIRROR_COLUMNS
+        rows, columns = _mirrors(found), _MIRROR_COLUMNS
     else:
         table, columns = "history", ("at", *AGES, "mirrors")
         rows = [_measurement(ages) for ages in found.history]

@@ -15,10 +15,10 @@ from datetime import datetime
 from functools import cache, lru_cache
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from babel import Locale
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.base import State
@@ -167,6 +167,16 @@ class Mirror:
     categories: tuple[MirrorCategory, ...]
 
 
+class Served(NamedTuple):
+    """Of a public mirror what pages need that are about something else."""
+
+    id: int
+    name: str
+    site: str
+    country: str | None
+    whole: bool  # all that it carries is as on the master
+
+
 @dataclass(frozen=True)
 class CountryCount:
     """A country with the number of mirrors there."""
@@ -199,6 +209,13 @@ class Registry:
     def mirror(self, id_: int) -> Mirror | None:
         """The public mirror of this number."""
         return next((mirror for mirror in self.mirrors if mirror.id == id_), None)
+
+    def served(self) -> dict[int, Served]:
+        """The mirrors by number, in short."""
+        return {
+            one.id: Served(one.id, one.name, one.site, one.country, all(part.percent == 100 for part in one.categories))
+            for one in self.mirrors
+        }
 
     def matrix(self) -> Matrix:
         """Product by displayed version by public arch, with the number of mirrors in each cell."""
@@ -279,6 +296,16 @@ def read_registry(session: Session) -> Registry:
     )
 
 
+def read_served(session: Session) -> dict[int, Served]:
+    """The registry's mirrors in short, in one query: the first reader of a page does not wait for all about them."""
+    state, urls = HostCategoryState, _urls().where(HostCategoryUrl.host_category_id == HostCategory.id)
+    total = case((state.directories_total > 1, state.directories_total), else_=1)
+    whole = case((or_(HostCategory.always_up_to_date, state.directories_up_to_date >= total), 1), else_=0)
+    columns = (Host.id, Host.name, Site.name, Host.country)
+    query = _visible(*columns, func.min(whole)).where(urls.correlate(HostCategory).exists()).group_by(*columns)
+    return {id_: Served(id_, *told, bool(all_)) for id_, *told, all_ in session.execute(query)}
+
+
 @cache
 def country_names(language: str = "en") -> dict[str, str]:
     """Code -> name of every country."""
@@ -333,10 +360,10 @@ _COLUMNS: tuple[Any, ...] = (
 _OF_MIRROR = 9  # of these columns; the others are of a category on it
 
 
-def _visible() -> Select[Any]:
+def _visible(*columns: Any) -> Select[Any]:
     """What the public may use: all active, nothing private, and something to fetch."""
     return (
-        select(*_COLUMNS)
+        select(*columns)
         .select_from(HostCategory)
         .join(Host, HostCategory.host_id == Host.id)
         .join(Site, Host.site_id == Site.id)
@@ -373,7 +400,7 @@ def _mirrors(session: Session) -> tuple[Mirror, ...]:
         urls.setdefault(id_, []).append(url)
     mirrors: dict[int, Any] = {}
     carried: dict[int, list[MirrorCategory]] = {}
-    for row in session.execute(_visible()):
+    for row in session.execute(_visible(*_COLUMNS)):
         of_mirror, (id_, *of_category) = row[:_OF_MIRROR], row[_OF_MIRROR:]
         if id_ in urls:
             mirrors[of_mirror[0]] = of_mirror

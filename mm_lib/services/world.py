@@ -15,7 +15,7 @@ from mm_lib.model.base import State
 from mm_lib.model.content import Category
 from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.sites import Site
-from mm_lib.services.mirrors import Mirror
+from mm_lib.services.mirrors import Served
 
 HEADER = ("lat", "lon", "title", "description", "iconSize", "iconOffset", "icon")
 ICON_SIZE, ICON_OFFSET = "16,16", "-8,-8"  # what OpenLayers' text layer wants to know
@@ -67,7 +67,7 @@ def of_public(*columns: Any) -> Select[Any]:
     )
 
 
-def places(session: Session, served: Mapping[int, Mirror]) -> list[Place]:
+def places(session: Session, served: Mapping[int, Served]) -> list[Place]:
     """All of them, by country and name. `served`: the mirrors of the public list."""
     columns = (Host.id, Host.name, Site.name, Host.country, Host.latitude, Host.longitude, Host.bandwidth_mbps)
     rows = session.execute(of_public(*columns).distinct())
@@ -75,10 +75,10 @@ def places(session: Session, served: Mapping[int, Mirror]) -> list[Place]:
     return sorted(found, key=lambda place: (place.country or "~", place.name, place.id))
 
 
-def _service(mirror: Mirror | None) -> Service:
+def _service(mirror: Served | None) -> Service:
     if mirror is None:
         return Service.OUT
-    return Service.FULL if all(category.percent == 100 for category in mirror.categories) else Service.PART
+    return Service.FULL if mirror.whole else Service.PART
 
 
 def locations(session: Session, icon: str) -> Iterator[str]:

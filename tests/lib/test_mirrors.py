@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from mm_lib.model.base import State
 from mm_lib.model.content import Category, Product, Version
 from mm_lib.model.hosts import Host, HostCategoryUrl
-from mm_lib.model.state import Health
-from mm_lib.services.mirrors import Content, MirrorFilters, MirrorPage, catalogue, read_registry
+from mm_lib.model.state import Health, HostCategoryState
+from mm_lib.services.mirrors import Content, MirrorFilters, MirrorPage, catalogue, read_registry, read_served
 from tests import factories
 
 
@@ -73,6 +73,28 @@ def test_a_mirror_in_doubt_or_exempt_from_crawls_is_shown(
 ) -> None:
     mirror("x.example.org", carried)
     assert page(session).total == 1
+
+
+def test_the_mirrors_in_short_are_those_of_the_registry(
+    session: Session, mirror: Callable[..., Host], linux: Category
+) -> None:
+    mirror("whole.example.org", country="DE")
+    mirror("private.example.org", private=True)
+    mirror("gone.example.org", {"health": Health.QUARANTINED})
+    mirror("nothing.example.org", {"up_to_date": ()})
+    mirror("exempt.example.org", {"always": True, "up_to_date": ()})
+    both = mirror("part.example.org")
+    archive = factories.category(session, "Archive", "archive")
+    first = factories.directory(session, archive, "old")
+    part = factories.carries(session, both, archive, up_to_date=[first])
+    session.get_one(HostCategoryState, part.id).directories_total = 2
+    found = read_served(session)
+    assert found == read_registry(session).served()
+    assert {one.name: one.whole for one in found.values()} == {
+        "whole.example.org": True,
+        "exempt.example.org": True,
+        "part.example.org": False,
+    }
 
 
 def test_a_mirror_that_was_deleted_is_hidden_although_it_can_be_brought_back(
