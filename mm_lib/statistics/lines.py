@@ -143,7 +143,7 @@ def _stored(name: str) -> str:
 def _record(line: bytes) -> dict[str, Any] | None:
     """The object in a line that says when it was; None: malformed."""
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode())  # of bytes, it would look for their encoding each time
         date.fromisoformat(record["@timestamp"][:10])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -177,12 +177,18 @@ def system_name(number: object) -> str:
 
 
 def _text(record: dict[str, Any], name: str) -> str:
-    value = record.get(name, "")
-    return _stored(value).encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    value = record.get(name)
+    return _clean(value) if isinstance(value, str) else ""
+
+
+@lru_cache(1 << 14)  # few are not the same again and again
+def _clean(value: str) -> str:
+    return _stored(value).encode("utf-8", "replace").decode()
 
 
 def _address(record: dict[str, Any]) -> str:
-    return _text(record, "client.ip") or _text(record, "client.address")
+    value = record.get("client.ip") or record.get("client.address")
+    return _clean.__wrapped__(value) if isinstance(value, str) else ""  # hardly any comes again
 
 
 _day = lru_cache(64)(date.fromisoformat)
