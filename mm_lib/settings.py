@@ -541,6 +541,15 @@ class StatisticsSettings(Section):
         100.0, gt=0, description="days that a log is remembered after it was last read; later it would count again"
     )
 
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        """Ranges are made of the longest periods that fit in."""
+        kept = {name: getattr(self, name) for name in ("keep_days", "keep_weeks", "keep_months", "keep_years")}
+        lengths = [float("inf") if length is None else length for length in kept.values()]
+        if lengths != sorted(lengths):
+            raise ValueError(f"{', '.join(kept)} must not get shorter: ranges are added up from the longest periods")
+        return self
+
 
 class Settings(Section):
     """Everything, section by section."""

@@ -82,8 +82,15 @@ def statistics(**path: str) -> ResponseReturnValue:
     if form == tables.CSV:
         return documents.as_csv(asked, found, points, request.args.get("table", ""))
     if form == twins.JSON:
-        return twins.as_json(documents.as_json(asked, found, points))
-    return render_template("statistics/figures.html", **_page(asked, found, points))
+        return twins.as_json(documents.as_json(asked, found, points) | {"incomplete": _incomplete(asked, known)})
+    missing = known.days_since if _incomplete(asked, known) else None
+    return render_template("statistics/figures.html", missing_before=missing, **_page(asked, found, points))
+
+
+def _incomplete(asked: Asked, known: Known) -> bool:
+    """Whether days are missing that have expired, now or in the time beside it."""
+    spans = [asked.span, *([asked.compared] if asked.compared else [])]
+    return any(figures.incomplete(span, known) for span in spans)
 
 
 def _nothing() -> ResponseReturnValue:

@@ -76,23 +76,33 @@ class Known(NamedTuple):
     first: date
     last: date
     last_complete: date  # the last day that is over; else the last one
+    days_since: date = date.min  # figures of days, and of weeks, before these have expired, or never were
+    weeks_since: date = date.min
 
 
 def known(session: Session, today: date) -> Known | None:
     """None: nothing at all."""
     last = select(func.max(_TABLE.start)).where(_ALL_DAYS)
-    first = select(func.min(_TABLE.start)).where(_ALL_DAYS)
-    month = select(func.min(_TABLE.start)).where(
-        _TABLE.level == StatisticLevel.MONTH, _TABLE.dimension == AccessDimension.ALL
+    day = select(func.min(_TABLE.start)).where(_ALL_DAYS)
+    week, month = (
+        select(func.min(_TABLE.start)).where(_TABLE.level == level, _TABLE.dimension == AccessDimension.ALL)
+        for level in (StatisticLevel.WEEK, StatisticLevel.MONTH)
     )
-    wanted = (first, month, last, last.where(_TABLE.start < today))
+    wanted = (day, week, month, last, last.where(_TABLE.start < today))
     row = session.execute(select(*(each.scalar_subquery() for each in wanted))).one()
-    first_day, first_month, last_day, last_over = tuple[date | None, ...](row)
+    first_day, first_week, first_month, last_day, last_over = tuple[date | None, ...](row)
     if first_day is None or last_day is None:
         return None
+    first = first_day
     if first_month and first_month < start_of(StatisticLevel.MONTH, first_day):  # the days before have expired
-        first_day = first_month
-    return Known(first_day, last_day, last_over or last_day)
+        first = first_month
+    return Known(first, last_day, last_over or last_day, first_day, first_week or first_day)
+
+
+def incomplete(span: Span, known: Known) -> bool:
+    """Whether days are missing in the sums of a span, for only longer periods of then are still kept."""
+    since = {StatisticLevel.DAY: known.days_since, StatisticLevel.WEEK: known.weeks_since}
+    return any(known.first <= start < since.get(level, start) for level, start in pieces(span.first, span.last))
 
 
 def neighbours(session: Session, span: Span) -> tuple[date | None, date | None]:

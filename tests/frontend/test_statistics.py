@@ -5,21 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import date
 from html import unescape
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 from sqlalchemy.orm import Session
 
 from mm_frontend.app import create_app
 from mm_frontend.statistics import documents
 from mm_lib.database import make_engine, make_sessions, transaction
+from mm_lib.model.statistics import AccessStatistic, StatisticLevel
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
 from mm_lib.statistics.ingest import Ingest
 from mm_lib.statistics.reading import Log
@@ -181,6 +184,34 @@ def test_charts_have_their_tables_and_scripts_come_from_files_of_ours_only(clien
 
 def test_pages_without_charts_allow_no_scripts(client: FlaskClient) -> None:
     assert "script-src" not in client.get("/privacy").headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "incomplete"),
+    [
+        ("/statistics/2026-02-27", True),
+        ("/statistics/2026-02-20?until=2026-03-02", True),
+        ("/statistics/2026-03-01", True),  # the day before it is missing
+        ("/statistics/2026-03-01?compare=none", False),
+        ("/statistics/2026-03-02", False),
+        ("/statistics/2026-02-01?period=month", False),
+        ("/statistics/2025-01-01?until=2026-02-28", False),
+    ],
+)
+def test_figures_that_lack_days_which_have_expired_say_so(
+    engine: Engine, tmp_path: Path, path: str, incomplete: bool
+) -> None:
+    copy = tmp_path / "expired.sqlite"
+    with closing(sqlite3.connect(str(engine.url.database))) as whole, closing(sqlite3.connect(copy)) as part:
+        whole.backup(part)
+    expired = make_engine(DatabaseSettings(url=f"sqlite:///{copy}"))
+    with make_sessions(expired)() as session, transaction(session):
+        old = AccessStatistic.start < date(2026, 3, 1)
+        session.execute(delete(AccessStatistic).where(AccessStatistic.level == StatisticLevel.DAY, old))
+    client = create_app(SETTINGS, expired).test_client()
+    assert twin(client, path)["incomplete"] is incomplete
+    assert ("some days are missing" in client.get(path).text) is incomplete
+    expired.dispose()
 
 
 def test_without_any_figures_the_page_says_so(sqlite_template: Path, tmp_path: Path) -> None:

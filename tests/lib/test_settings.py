@@ -46,6 +46,7 @@ def test_a_secret_file_that_is_missing_is_named(tmp_path: Path) -> None:
         ("[redirector]\nport = 0\n", "redirector.port"),
         ("[redirector]\nport = 'x'\n", "redirector.port"),
         ("redirector = 3\n", "redirector"),
+        ("[statistics]\nkeep_weeks = 30\n", "keep_days, keep_weeks, keep_months, keep_years must not get shorter"),
         ("[redirector\n", "cannot be read"),
     ],
 )
