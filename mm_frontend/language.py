@@ -64,12 +64,14 @@ def register(app: Flask) -> None:
 
 def current() -> str:
     """The language of this request. Tables ask for it at each number, so that it is found out once."""
-    if not has_app_context():
-        return "en"
-    if "language" not in g:
+    try:
+        return g.language  # type: ignore[no-any-return]
+    except (AttributeError, RuntimeError):  # not asked yet, or no request
         locale = get_locale()
-        g.language = locale.language if locale else "en"
-    return str(g.language)
+        found = locale.language if locale else "en"
+        if has_app_context():
+            g.language = found
+        return found
 
 
 def names() -> dict[str, str]:

@@ -303,7 +303,7 @@ def read_served(session: Session) -> dict[int, Served]:
     whole = case((or_(HostCategory.always_up_to_date, state.directories_up_to_date >= total), 1), else_=0)
     columns = (Host.id, Host.name, Site.name, Host.country)
     query = _visible(*columns, func.min(whole)).where(urls.correlate(HostCategory).exists()).group_by(*columns)
-    return {id_: Served(id_, *told, bool(all_)) for id_, *told, all_ in session.execute(query)}
+    return {row[0]: Served._make((*row[:-1], bool(row[-1]))) for row in session.execute(query)}
 
 
 @cache

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, true
 from sqlalchemy.orm import Session
 
 from mm_lib.model.content import Arch, Category, FileDetail, Product, Repository, Version
@@ -115,12 +115,16 @@ def _repositories() -> Select[int, str | None, str, str, str]:
     )
 
 
-def overview(session: Session, alarm: Alarm, now: datetime) -> list[Standing]:
-    """Every repository that was measured, by product and version, that of the most mirrors first."""
+def overview(session: Session, alarm: Alarm, now: datetime, product: str = "") -> list[Standing]:
+    """Every repository that was measured, by product and version, that of the most mirrors first; or of one product."""
     ages = _last_ages(session)
-    reached = {row[0]: _reached(row[1:]) for row in session.execute(_last_versions())}
+    wanted, newest_versions = _repositories(), _last_versions(session)
+    if product:
+        wanted = wanted.where(Product.name == product)
+        newest_versions = newest_versions.where(Repository.id.in_(wanted.with_only_columns(Repository.id)))
+    reached = {row[0]: _reached(row[1:]) for row in session.execute(newest_versions)}
     found = []
-    for row in session.execute(_repositories()):
+    for row in session.execute(wanted):
         repository = Measured(*row)
         if repository.id in ages:
             last, mean = ages[repository.id]
@@ -170,13 +174,17 @@ def means(session: Session, repositories: Collection[int], newest: datetime) -> 
     return {id_: float(mean) for id_, mean in session.execute(query.group_by(table.repository_id))}
 
 
-def _last_versions() -> Select[Any]:
-    """The newest version of each repository. Looked up one by one: there are many rows, and few repositories."""
+def _last_versions(session: Session) -> Select[Any]:
+    """The newest version of each repository."""
     table = PropagationVersion
+    if session.get_bind().dialect.name == "postgresql":
+        # Looked up one by one: it would read millions of rows to find few.
+        of_each = select(*_REACHED).where(table.repository_id == Repository.id).order_by(table.timestamp.desc())
+        last = of_each.limit(1).lateral()
+        return select(Repository.id, *last.c).join(last, true())
     newest = select(func.max(table.timestamp)).where(table.repository_id == Repository.id).correlate(Repository)
-    wanted = select(Repository.id, newest.scalar_subquery().label("timestamp")).subquery()
-    same = (wanted.c.id == table.repository_id) & (wanted.c.timestamp == table.timestamp)
-    return select(table.repository_id, *_REACHED).join(wanted, same)
+    same = (table.repository_id == Repository.id) & (table.timestamp == newest.scalar_subquery())
+    return select(Repository.id, *_REACHED).join(table, same)
 
 
 def repository(session: Session, id_: int) -> Measured:

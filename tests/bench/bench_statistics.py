@@ -137,7 +137,7 @@ PAGES = [
     "/statistics/2023-12-15/repositories?until=2026-11-15&format=json",
     "/statistics/2026-11-20/repositories?format=csv",
     "/propagation/",
-    "/propagation/?rows=all",
+    "/propagation/?product=EPEL",
     "/propagation/?format=json",
     "/propagation/7",
     "/propagation/7?format=json",

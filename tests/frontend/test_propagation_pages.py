@@ -14,10 +14,12 @@ from sqlalchemy import Engine, select
 
 from mm_frontend.app import create_app
 from mm_frontend.statistics import propagation
-from mm_lib.database import make_sessions
-from mm_lib.model.content import Repository
+from mm_lib.database import make_engine, make_sessions
+from mm_lib.model.content import Product, Repository, Version
 from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
 from mm_lib.services.propagation import FOLLOWED, Alarm, overview
+from mm_lib.settings import DatabaseSettings
+from tests.frontend import statistics_world
 from tests.frontend.statistics_world import DAY, NOW, PRIVATE, database
 from tests.frontend.world import SETTINGS, counting_queries, text
 
@@ -159,7 +161,7 @@ def test_the_permanent_link_names_the_days(client: FlaskClient) -> None:
     assert f"{UPDATES}?since={NOW.date() - 6 * DAY}&amp;until={NOW.date()}" in client.get(UPDATES).text
 
 
-def test_of_many_repositories_the_list_shows_main_and_late_ones_unless_all_are_asked_for(
+def test_of_many_repositories_the_list_shows_main_and_late_ones_and_all_of_a_product_that_is_asked_for(
     sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(propagation, "MANY", 2)
@@ -167,8 +169,12 @@ def test_of_many_repositories_the_list_shows_main_and_late_ones_unless_all_are_a
         first = session.get_one(Repository, 1)
         names = ("category_id", "version_id", "arch_id", "directory_id")
         same = {name: getattr(first, name) for name in names}
-        for prefix, published in (("quiet", timedelta(hours=1)), ("slow", timedelta(hours=30))):
+        epel = Product(name="EPEL", versions=[Version(name="9")])
+        session.add(epel)
+        session.flush()
+        for prefix, published in (("quiet", timedelta(hours=1)), ("slow", timedelta(hours=30)), ("epel9", timedelta())):
             other = Repository(prefix=prefix, **same)
+            other.version_id = epel.versions[0].id if prefix == "epel9" else first.version_id
             session.add(other)
             session.flush()
             counts = {"same_day": 1, "one_day": 0, "two_days": 0, "older": 0, "unknown": 0}
@@ -181,8 +187,27 @@ def test_of_many_repositories_the_list_shows_main_and_late_ones_unless_all_are_a
         assert "updates-released-f44" in shown
         assert "slow x86_64" in shown
         assert "quiet x86_64" not in shown
+        assert "epel9 x86_64" in shown
         assert "Show all 3 rows" in shown
-        assert "quiet x86_64" in text(client.get("/propagation/?rows=all"))
+        whole = text(client.get("/propagation/?product=Fedora"))
+        assert "quiet x86_64" in whole
+        assert "epel9" not in whole
+        assert len(client.get("/propagation/?product=EPEL&format=json").get_json()["repositories"]) == 1
+        assert text(client.get("/propagation/?product=none")) == shown
+
+
+def test_the_list_is_the_same_on_both_databases(database_url: str) -> None:
+    engine = make_engine(DatabaseSettings(url=database_url))
+    with make_sessions(engine)() as session:
+        statistics_world.build(session)
+        (found,) = overview(session, Alarm(80, 24), NOW, "Fedora")
+        rows = select(PropagationVersion).where(PropagationVersion.repository_id == 1)
+        newest = session.scalars(rows.order_by(PropagationVersion.timestamp)).all()[-1]
+    engine.dispose()
+    assert found.newest is not None
+    assert (found.newest.published_at, found.newest.mirrors_reached) == (newest.published_at, newest.mirrors_reached)
+    assert (found.newest.mirrors_seconds[0], found.newest.late) == (newest.mirrors_50, True)
+    assert found.ages.at == NOW
 
 
 def test_a_mean_that_was_kept_with_the_measurement_is_the_one_that_counts(engine: Engine) -> None:
