@@ -81,20 +81,21 @@ def propagation(
         for first, *_ in groups
     )
     show([row for row in rows if any(row[age.value] for age in Age)], COLUMNS, as_json)
-    _warn(program, measure.late, {first.id: first.prefix for first, *_ in groups})
+    _warn(program, measure, {first.id: first.prefix for first, *_ in groups})
     if summary.problem:
         raise click.ClickException(summary.problem)
 
 
-def _warn(program: Program, late: Iterable[PropagationVersion], prefixes: Mapping[int, str]) -> None:
-    """Tell, where cron mails it, which updates take too long."""
+def _warn(program: Program, measure: _Measure, prefixes: Mapping[int, str]) -> None:
+    """Tell, where cron mails it, which updates take too long, and who is furthest behind."""
     settings = program.settings.crawler
-    for row in late:
+    for row in measure.late:
         hours = (row.measured_at - row.published_at).total_seconds() / 3600
         click.echo(
             f"warning: {prefixes[row.repository_id]}: after {hours:.0f} hours {row.mirrors_reached} of {row.mirrors} "
             f"mirrors have the newest metadata; {settings.propagation_alarm_percent:g} % should within "
-            f"{settings.propagation_alarm_hours:g} hours (crawler.propagation_alarm_percent, _hours)",
+            f"{settings.propagation_alarm_hours:g} hours (crawler.propagation_alarm_percent, _hours); furthest behind: "
+            f"{', '.join(measure.slowest[row.repository_id])}",
             err=True,
         )
 
@@ -181,6 +182,8 @@ class _Measure(Keeper):
         super().__init__(program, tasks, arguments)
         self.counts: dict[int, Counter[Age]] = defaultdict(Counter)  # by the first repository of each group
         self.late: list[PropagationVersion] = []  # whose newest version takes too long
+        self.slowest: dict[int, list[str]] = {}  # of these, the mirrors that are furthest behind
+        self._names = {task.host_id: task.name for task in tasks}
         self._has: dict[int, dict[int, int | None]] = defaultdict(dict)  # the same -> mirror -> version
         self._groups = groups
 
@@ -223,6 +226,9 @@ class _Measure(Keeper):
             followed = spreading.keep(session, self._has, repodata, now)
             percent, hours = settings.propagation_alarm_percent, settings.propagation_alarm_hours
             self.late = spreading.late(followed, percent, hours, now)
+            for version in self.late:
+                behind = spreading.slowest(session, version, self._has[version.repository_id])
+                self.slowest[version.repository_id] = [self._names[host] for host in behind]
             rows = [
                 PropagationStatistic(repository_id=id_, at=now, **{age.value: of[age] for age in Age})
                 for id_, of in self.counts.items()

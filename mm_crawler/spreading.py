@@ -27,6 +27,7 @@ from mm_lib.model.statistics import (
 from mm_lib.services.propagation import FOLLOWED, MILESTONES, Alarm
 
 REQUESTS_OF = timedelta(days=7)  # the requests of so many days say how much a mirror is used
+NAMED = 5  # mirrors that are named when a version is late
 NONE_OF_THEM = -1  # the version of a mirror whose file is none that we know
 
 
@@ -76,6 +77,15 @@ def late(rows: Iterable[PropagationVersion], percent: float, hours: float, now: 
             newest[row.repository_id] = row
     alarm = Alarm(percent, hours)
     return [row for row in newest.values() if alarm.rings(row, now)]
+
+
+def slowest(session: Session, row: PropagationVersion, found: Mapping[int, int | None]) -> list[int]:
+    """Of mirrors with these versions a few that are furthest behind this one: first those whose file nobody knows."""
+    details = {detail for detail in found.values() if detail is not None}
+    known = dict(iter(session.execute(select(FileDetail.id, FileDetail.timestamp).where(FileDetail.id.in_(details)))))
+    has = {host: known.get(detail or 0, NONE_OF_THEM) for host, detail in found.items()}
+    behind = sorted((timestamp, host) for host, timestamp in has.items() if timestamp < row.timestamp)
+    return [host for _, host in behind[:NAMED]]
 
 
 def forget(session: Session, measured_before: datetime, published_before: datetime) -> None:

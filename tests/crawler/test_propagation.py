@@ -96,19 +96,20 @@ def test_a_version_that_came_since_the_last_measurement_is_followed_and_its_dela
     monkeypatch.setenv("MM_CRAWLER__PROPAGATION_ALARM_HOURS", "0.000001")
     monkeypatch.setenv("MM_CRAWLER__METRICS_DIRECTORY", str(tmp_path))
     with transaction(session):
-        for name in ("old0", "old1"):
+        for name in ("old0", "old1", "odd"):
             world.host(name, nginx.urls[name])
     assert "warning" not in run().stderr
     figures = (tmp_path / "mm_crawler_propagation.prom").read_text()
-    assert 'mm_crawler_last_run_count{kind="propagation",tier="",what="hosts"} 2.0' in figures
+    assert 'mm_crawler_last_run_count{kind="propagation",tier="",what="hosts"} 3.0' in figures
     with transaction(session):
         repodata = session.scalars(select(Directory).where(Directory.path == f"{TOPDIR}/x86_64/repodata")).one()
         made = world.detail(repodata, b"<repomd>new</repomd>", 101 * DAY)
         made.first_seen_at = datetime.now(UTC)  # the database's own clock may count in whole seconds
     told = run().stderr
-    assert "updates-44: after 0 hours 0 of 2 mirrors have the newest metadata; 80 % should" in told
+    assert "updates-44: after 0 hours 0 of 3 mirrors have the newest metadata; 80 % should" in told
+    assert "furthest behind: odd, old1, old0\n" in told
     followed = session.scalars(select(PropagationVersion)).one()
-    assert (followed.timestamp, followed.mirrors, followed.mirrors_reached) == (101 * DAY, 2, 0)
+    assert (followed.timestamp, followed.mirrors, followed.mirrors_reached) == (101 * DAY, 3, 0)
 
 
 def test_case_42_a_version_without_its_product_is_wrong_usage(world: World) -> None:
