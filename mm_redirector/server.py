@@ -32,6 +32,7 @@ and at once on SIGHUP. SIGUSR1 opens the access log anew.
 """
 EXAMPLE = "Example: mm-redirector --config /etc/mirrormanager/mirrormanager.toml --workers 4"
 PREFIX = "mm-redirector-"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # of Linux; mkdtemp keeps others out, as in any temporary folder
 
 
 def main() -> None:
@@ -138,7 +139,7 @@ def metrics_directory() -> Iterator[Path]:
 
     directory = runtime_directory()
     if directory is None:
-        parent = Path(tempfile.gettempdir())
+        parent = _parent_of_the_moment()
         _remove_leftovers(parent)
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     else:
@@ -153,6 +154,15 @@ def metrics_directory() -> Iterator[Path]:
             shutil.rmtree(directory, ignore_errors=True)
             if lock is not None:
                 os.close(lock)
+
+
+def _parent_of_the_moment() -> Path:
+    """Where files that nobody needs later lie in memory; where there is no such place, or TMPDIR is set, on disk.
+
+    To replace a file each second costs milliseconds on a disk's file system, and requests wait for as long.
+    """
+    writable = os.access(_SHARED_MEMORY, os.W_OK | os.X_OK)
+    return _SHARED_MEMORY if writable and "TMPDIR" not in os.environ else Path(tempfile.gettempdir())
 
 
 def _remove_leftovers(parent: Path) -> None:

@@ -86,7 +86,7 @@ def measure(world: World, geo: Geo, place: Path, workers: int, count: int) -> No
     report.bar(f"{name}-taken", used, "reloads", ">=", count)
     report.bar(f"{name}-failed", sum(each.status != 200 for each in samples), "requests", "=", 0)
     if workers == 1:
-        loading, quiet = split(samples, replacements)
+        loading, quiet = split(load.clear(samples), replacements)
         for words, some in (("while reloading", loading), ("in quiet times", quiet)):
             shares = ", ".join(f"p{share * 100:g} {percentile(some, share):.2f}" for share in (0.5, 0.99, 0.999, 1))
             print(f"{words}: {len(some):,} requests, {shares} ms")

@@ -284,13 +284,21 @@ def test_a_name_that_does_not_resolve_is_named() -> None:
 def test_what_a_killed_server_left_behind_is_removed_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(server, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.delenv("TMPDIR", raising=False)
     left = tmp_path / f"{server.PREFIX}left"
     left.mkdir()
     (left / "0.json").touch()
     with server.metrics_directory() as first, server.metrics_directory() as second:
         assert {path.name for path in tmp_path.iterdir()} == {first.name, second.name}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_numbers_of_workers_lie_where_tmpdir_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers what TMPDIR was
+    with server.metrics_directory() as directory:
+        assert directory.parent == tmp_path
 
 
 def test_many_connections_are_allowed() -> None:
