@@ -6,7 +6,6 @@ mirrors, and one that is kept for a minute answers every reader of that minute w
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +26,7 @@ from mm_lib.model.hosts import Host, HostCategory, HostCategoryUrl
 from mm_lib.model.sites import Site
 from mm_lib.model.state import Health, HostCategoryHealth, HostCategoryState
 from mm_lib.rules.urls import MIRROR_SCHEMES, preference
+from mm_lib.rules.versions import rank
 from mm_lib.services.geography import continents
 
 
@@ -459,10 +459,8 @@ def _choice(version: Version) -> VersionChoice:
 
 
 def _version_order(version: Version) -> tuple[int, bool, tuple[int, ...], str]:
-    """As the operator numbered them; else names that are no numbers first, then numbers, the highest first."""
-    numeric = version.name[:1].isdecimal()
-    parts = tuple(-int(part) for part in re.findall(r"[0-9]+", version.name)) if numeric else ()
-    return version.sort_order, numeric, (*parts, 1), version.name
+    """As the operator numbered them; else by name."""
+    return version.sort_order, *rank(version.name)
 
 
 @lru_cache(maxsize=4096)

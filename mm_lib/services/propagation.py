@@ -20,6 +20,7 @@ from mm_lib.model.content import Arch, Category, FileDetail, Product, Repository
 from mm_lib.model.hosts import HostCategory
 from mm_lib.model.state import RepositoryMirrorState
 from mm_lib.model.statistics import PropagationStatistic, PropagationVersion
+from mm_lib.rules.versions import rank
 from mm_lib.services.errors import NotFound
 
 FOLLOWED = timedelta(days=14)  # what has not arrived by then does not arrive
@@ -132,8 +133,13 @@ def overview(session: Session, alarm: Alarm, now: datetime, product: str = "") -
             if newest and alarm.rings(newest, now):
                 newest = newest._replace(late=True)
             found.append(Standing(repository, last, newest, mean, main=False))
-    found.sort(key=lambda one: (*_place(one), -one.mirrors_mean, one.repository.prefix, one.repository.arch))
+    found.sort(key=_order)
     return [one._replace(main=not number) for _, same in groupby(found, _place) for number, one in enumerate(same)]
+
+
+def _order(one: Standing) -> Any:
+    of = one.repository
+    return of.product, rank(of.version), -one.mirrors_mean, of.prefix, of.arch
 
 
 def _place(one: Standing) -> tuple[str, str]:

@@ -143,6 +143,22 @@ def test_of_a_version_the_repository_of_most_mirrors_on_average_comes_first_as_m
     assert found[1].mirrors_mean == pytest.approx(507 / 8)
 
 
+def test_versions_are_listed_as_on_other_pages_the_highest_number_first(sqlite_template: Path, tmp_path: Path) -> None:
+    with database(sqlite_template, tmp_path) as engine, make_sessions(engine)() as session:
+        first = session.get_one(Repository, 1)
+        for name in ("9", "rawhide", "43"):
+            version = Version(product_id=session.get_one(Version, first.version_id).product_id, name=name)
+            columns = {key: getattr(first, key) for key in ("arch_id", "category_id", "directory_id")}
+            other = Repository(prefix=f"f{name}", version=version, **columns)
+            session.add(other)
+            session.flush()
+            ages = {"same_day": 1, "one_day": 0, "two_days": 0, "older": 0, "unknown": 0}
+            session.add(PropagationStatistic(repository_id=other.id, at=NOW, mirrors_mean=1.0, **ages))
+        session.flush()
+        found = overview(session, Alarm(80, 24), NOW)
+    assert [one.repository.version for one in found] == ["rawhide", "44", "43", "9"]
+
+
 def test_the_list_is_a_spreadsheet(client: FlaskClient) -> None:
     (row,) = csv.DictReader(io.StringIO(client.get("/propagation/?format=csv").text))
     assert (row["repository"], row["late"]) == ("updates-released-f44", "True")
