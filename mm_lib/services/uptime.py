@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import Double, Select, case, cast, extract, func, literal, select
+from sqlalchemy import Double, Select, case, func, literal, select
 from sqlalchemy.orm import Session
 
 from mm_lib.model.base import UtcDateTime
@@ -72,21 +72,21 @@ def uptimes(session: Session, at: datetime) -> list[Uptime]:
     """All mirrors that are public now, as they were at a moment, by name; in six queries at most."""
     begins = [at - timedelta(days=days) for days in DAYS]
     rows = [row for row in session.execute(_rows()).all() if row.created_at < at]
-    before, during = _last(session, min(begins)), _quarantines(session, begins, at)
+    before, during = _before(session, min(begins)), _quarantines(session, begins, at)
     last = _last(session, at) if any(_changed_later(row, at) for row in rows) else {}
     hosts: dict[int, tuple[str, str, str | None]] = {}
     carried: dict[int, list[_Carried]] = defaultdict(list)
     for row in rows:
         id_, within = row.host_category_id, during.get(row.host_category_id)
         health, changed_at = row.health or Health.ACTIVE, row.since
-        first = before[id_].health if id_ in before else Health.ACTIVE if within else health
+        first = before.get(id_, False if within else health is Health.QUARANTINED)
         # What is stored is how the category is now; what changed later does not count yet.
         if _changed_later(row, at):
-            first = before[id_].health if id_ in before else Health.ACTIVE
-            health, changed_at = (last[id_].health, last[id_].at) if id_ in last else (first, None)
+            first = before.get(id_, False)
+            health, changed_at = (last[id_].health, last[id_].at) if id_ in last else (Health.ACTIVE, None)
         starts = [max(begin, row.created_at) for begin in begins]
         known = tuple(_seconds(start, at) for start in starts)
-        away, began = _told(first is Health.QUARANTINED, within, starts, at)
+        away, began = _told(first, within, starts, at)
         hosts[row.id] = (row.name, row.site, row.country)
         carried[row.id].append(_Carried(health, changed_at, known, away, began))
     found = [_uptime(id_, of, carried[id_]) for id_, of in hosts.items()]
@@ -120,18 +120,23 @@ def _uptime(id_: int, of: tuple[str, str, str | None], carried: Sequence[_Carrie
     return Uptime(id_, *of, worst.health, worst.changed_at, shares, sum(one.outages for one in carried))
 
 
+def _of_last_change(told: Any, moment: datetime) -> Any:
+    """Of the last change of each category on a host before a moment; looked up one by one, not found among all."""
+    table = HealthChange
+    of_each = select(told).where(table.host_category_id == HostCategory.id, table.at < moment)
+    return of_each.order_by(table.at.desc(), table.id.desc()).limit(1).scalar_subquery()
+
+
+def _before(session: Session, moment: datetime) -> dict[int, bool]:
+    """Whether each category on a host was in quarantine then; those without an earlier change are not there."""
+    query = select(HostCategory.id, _of_last_change(HealthChange.health == Health.QUARANTINED, moment))
+    return {id_: gone for id_, gone in session.execute(query) if gone is not None}
+
+
 def _last(session: Session, moment: datetime) -> dict[int, Change]:
     """The last change of each category on a host before a moment."""
     table = HealthChange
-    last = (
-        select(table.id)
-        .where(table.host_category_id == HostCategory.id, table.at < moment)
-        .order_by(table.at.desc(), table.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    # Looked up one by one, and first: years of changes need not be read.
-    ids = [id_ for id_ in session.scalars(select(last).select_from(HostCategory)) if id_ is not None]
+    ids = [id_ for id_ in session.scalars(select(_of_last_change(table.id, moment)).select_from(HostCategory)) if id_]
     query = select(table.host_category_id, table.at, table.health).where(table.id.in_(ids))
     return {id_: Change(at, health) for id_, at, health in session.execute(query)}
 
@@ -178,7 +183,7 @@ def _away(session: Session, changes: Any, begin: datetime) -> Any:
 def _clock(session: Session, moment: Any) -> Any:
     """Seconds since some beginning, with their fractions."""
     if session.get_bind().dialect.name == "postgresql":
-        return cast(extract("epoch", moment), Double)
+        return func.date_part("epoch", moment, type_=Double)
     return func.julianday(moment) * 86_400.0
 
 
