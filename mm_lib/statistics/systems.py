@@ -10,7 +10,7 @@ import maxminddb
 
 from mm_lib.statistics.lines import system_name
 
-MOST_NETWORKS = 150_000  # that a process remembers; 15 MB
+MOST_NETWORKS = 80_000  # that a process remembers, twice; 15 MB
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +23,18 @@ class Systems(dict[bytes, bytes]):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._database = maxminddb.open_database(path)
+        self._before: dict[bytes, bytes] = {}  # until there were too many; who comes often is taken over from there
 
     def __missing__(self, text: bytes) -> bytes:
         if len(self) >= MOST_NETWORKS:
+            self._before = dict(self)
             self.clear()
-        self[text] = name = self._find(text)
+        name = self._before.get(text)
+        self[text] = name = self._find(text) if name is None else name
         return name
 
     def _find(self, text: bytes) -> bytes:
-        address = text.decode("ascii", "replace")
+        address = text.decode("ascii", "replace").removeprefix("::ffff:")  # not every database has these as IPv4
         try:
             record = self._database.get(f"{address}0" if address.endswith(".") else address)
         except _ERRORS:  # no address

@@ -30,7 +30,7 @@ from mm_lib.model.statistics import (
     StatisticLevel,
 )
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
-from mm_lib.statistics import reading, record
+from mm_lib.statistics import reading, record, systems
 from mm_lib.statistics.periods import next_start, pieces
 from mm_lib.statistics.record import expire, publish
 from mm_lib.statistics.tally import Figure
@@ -82,6 +82,7 @@ class Admin:
         url = session.get_bind().engine.url.render_as_string(hide_password=False)
         self._session = session
         self.said = ""  # on standard error
+        self.folder = folder
         self._config = folder / "mm.toml"
         self._config.write_text(f"[database]\nurl = '{url}'\n[statistics]\nminimum_requests = {minimum}\n")
 
@@ -165,6 +166,19 @@ def test_systems_of_embargoed_countries_are_not_told(session: Session, admin: Ad
     (tmp_path / "access.log").write_bytes(classic(asked * 9))
     admin.ingest(tmp_path / "access.log")
     assert figures(session)["2026-03-01", "asns", "AS64496"]["requests"] == 9
+
+
+def test_few_networks_are_remembered_and_all_are_known(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systems, "MOST_NETWORKS", 3)
+    admin.systems({f"198.51.{number}.0/24": 64496 + number for number in range(9)})
+    known = systems.Systems(admin.folder / "asn.mmdb")
+    networks = [random.Random(n).randrange(9) for n in range(200)]
+    assert [known[b"198.51.%d." % n] for n in networks] == [b"AS%d" % (64496 + n) for n in networks]
+    assert len(known) <= 3
+    assert [known[text] for text in (b"192.0.2.", b"", b"x", b"2001:db8::1", b"::ffff:198.51.3.7")] == [
+        *[b""] * 4,
+        b"AS64499",
+    ]
 
 
 def test_without_a_usable_database_of_systems_requests_are_counted_all_the_same(
