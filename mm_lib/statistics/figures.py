@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, String, and_, cast, func, literal_column, select, type_coerce, union_all
+from sqlalchemy import BigInteger, String, and_, cast, func, literal_column, null, select, union_all
 from sqlalchemy.orm import Session
 
 from mm_lib.model.hosts import Host
@@ -151,16 +151,14 @@ def _sums(
     session: Session, dimension: AccessDimension, span: Span, compared: Span | None
 ) -> tuple[dict[str, _Sums], _Sums]:
     """By name, and of all requests; both spans in one query."""
-    none = literal_column("0", BigInteger)
+    none, nameless = literal_column("0", BigInteger), cast(null(), String)
     now, then = (_TABLE.requests, _TABLE.clients, none), (none, none, _TABLE.requests)
     # Each run by itself: its rows stand side by side in the index. With OR, PostgreSQL reads the whole table.
     parts: list[Any] = [
         select(
-            _TABLE.dimension,
-            _TABLE.name,
-            *(one.label(label) for one, label in zip(columns, _Sums._fields, strict=True)),
-        ).where(_TABLE.level == level, _TABLE.dimension == one, _TABLE.start.between(first, last))
-        for one in (dimension, AccessDimension.ALL)
+            name.label("name"), *(column.label(label) for column, label in zip(columns, _Sums._fields, strict=True))
+        ).where(_TABLE.level == level, _TABLE.dimension == counted, _TABLE.start.between(first, last))
+        for counted, name in ((dimension, _TABLE.name), (AccessDimension.ALL, nameless))
         for columns, asked in ((now, span), (then, compared))
         if asked
         for level, first, last in _runs(asked)
@@ -168,14 +166,8 @@ def _sums(
     rows = union_all(*parts).subquery().c
     # As whole numbers of the machine: those without limits, that sums are, take long to read.
     sums = (cast(func.sum(rows[label]), BigInteger) for label in _Sums._fields)
-    query = select(type_coerce(rows.dimension, String), rows.name, *sums).group_by(rows.dimension, rows.name)
-    found: dict[str, _Sums] = {}
-    total = _NOTHING
-    for counted, name, *numbers in session.execute(query):
-        if counted == AccessDimension.ALL.value:
-            total = _Sums(*numbers)
-        else:
-            found[name] = _Sums(*numbers)
+    found = {name: _Sums(*of) for name, *of in session.execute(select(rows.name, *sums).group_by(rows.name))}
+    total = found.pop(None, _NOTHING)
     return _without_private(session, found) if dimension is AccessDimension.HOST else found, total
 
 
