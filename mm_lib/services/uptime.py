@@ -23,7 +23,7 @@ from mm_lib.model.sites import Site
 from mm_lib.model.state import Health, HealthChange, HostCategoryHealth
 from mm_lib.services.world import of_public
 
-DAYS = (30, 90)
+DAYS = (30, 90)  # the longest one last
 WORST = (Health.ACTIVE, Health.PROBATION, Health.SUSPECT, Health.QUARANTINED)  # the last one is the worst
 
 
@@ -71,30 +71,31 @@ class _Quarantines(NamedTuple):
 def uptimes(session: Session, at: datetime) -> list[Uptime]:
     """All mirrors that are public now, as they were at a moment, by name; in six queries at most."""
     begins = [at - timedelta(days=days) for days in DAYS]
+    whole = tuple(_seconds(begin, at) for begin in begins)
     rows = [row for row in session.execute(_rows()).all() if row.created_at < at]
     before, during = _before(session, min(begins)), _quarantines(session, begins, at)
-    last = _last(session, at) if any(_changed_later(row, at) for row in rows) else {}
+    later = {row.host_category_id for row in rows if row.since is not None and row.since >= at}
+    last = _last(session, at) if later else {}
     hosts: dict[int, tuple[str, str, str | None]] = {}
     carried: dict[int, list[_Carried]] = defaultdict(list)
-    for row in rows:
-        id_, within = row.host_category_id, during.get(row.host_category_id)
-        health, changed_at = row.health or Health.ACTIVE, row.since
+    for host_id, name, site, country, id_, since, state, stored_at in rows:
+        health, changed_at, within = state or Health.ACTIVE, stored_at, during.get(id_)
         first = before.get(id_, False if within else health is Health.QUARANTINED)
         # What is stored is how the category is now; what changed later does not count yet.
-        if _changed_later(row, at):
+        if id_ in later:
             first = before.get(id_, False)
-            health, changed_at = (last[id_].health, last[id_].at) if id_ in last else (Health.ACTIVE, None)
-        starts = [max(begin, row.created_at) for begin in begins]
-        known = tuple(_seconds(start, at) for start in starts)
+            then = last.get(id_)
+            health, changed_at = (then.health, then.at) if then else (Health.ACTIVE, None)
+        if since > begins[-1]:
+            starts = [max(begin, since) for begin in begins]
+            known = tuple(_seconds(start, at) for start in starts)
+        else:
+            starts, known = begins, whole
         away, began = _told(first, within, starts, at)
-        hosts[row.id] = (row.name, row.site, row.country)
-        carried[row.id].append(_Carried(health, changed_at, known, away, began))
+        hosts[host_id] = (name, site, country)
+        carried[host_id].append(_Carried(health, changed_at, known, away, began))
     found = [_uptime(id_, of, carried[id_]) for id_, of in hosts.items()]
     return sorted(found, key=lambda one: (one.name, one.id))
-
-
-def _changed_later(row: Any, at: datetime) -> bool:
-    return row.since is not None and row.since >= at
 
 
 def _told(
@@ -114,10 +115,11 @@ def _seconds(start: datetime, end: datetime) -> float:
 
 def _uptime(id_: int, of: tuple[str, str, str | None], carried: Sequence[_Carried]) -> Uptime:
     worst = max(carried, key=lambda one: WORST.index(one.health))
-    known = [sum(times) for times in zip(*(one.known for one in carried), strict=True)]
-    away = [sum(times) for times in zip(*(one.away for one in carried), strict=True)]
-    shares = tuple(max(0.0, 1 - gone / time) if time else None for gone, time in zip(away, known, strict=True))
-    return Uptime(id_, *of, worst.health, worst.changed_at, shares, sum(one.outages for one in carried))
+    shares = []
+    for place in range(len(DAYS)):
+        known = sum(one.known[place] for one in carried)
+        shares.append(max(0.0, 1 - sum(one.away[place] for one in carried) / known) if known else None)
+    return Uptime(id_, *of, worst.health, worst.changed_at, tuple(shares), sum(one.outages for one in carried))
 
 
 def _of_last_change(told: Any, moment: datetime) -> Any:
