@@ -136,7 +136,7 @@ class Application:
                 index.claims.keep(key, claims)
         portion = self._portion(asked, target, claims, index)
         order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
-        selected = selection.select(target, asked, claims, portion, order)
+        selected = selection.select(target, asked, portion, order)
         return Decision(asked, client, selected, order, index, self._policy)
 
     def _portion(self, asked: MirrorQuery, target: Target, claims: Claims, index: Index) -> Portion:

@@ -84,9 +84,8 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
     embargoed = _standing_in(cache.embargoed_countries, country_of)
     public = _mask(n for n, host in rest(enumerate(hosts)) if not host.private)
     countries = _countries(rest(hosts), public & ~embargoed)
-    continent_of = {country.upper(): name for country, name in cache.country_continents.items()}
-    continents = _continents(countries, continent_of)
-    categories = [CategoryIndex(category, hosts, cache.masks, policy.factors, pause) for category in cache.categories]
+    continent_of, continents = _continents(countries, cache.country_continents)
+    categories = [CategoryIndex(one, hosts, cache.masks, policy.factors, pause) for one in cache.categories]
     return Index(
         generated_at=cache.generated_at,
         generation=cache.generation,
@@ -172,12 +171,16 @@ def _by_country(hosts: Iterable[Host], countries_of: Callable[[Host], Iterable[s
     return masks
 
 
-def _continents(countries: Iterable[str], continent_of: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def _continents(
+    countries: Iterable[str], given: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """(the continent of every country, in capitals; the countries of every continent)."""
+    continent_of = {country.upper(): name for country, name in given.items()}
     groups: dict[str, list[str]] = {}
     for country in sorted(countries):
         if country in continent_of:
             groups.setdefault(continent_of[country], []).append(country)
-    return {continent: tuple(members) for continent, members in groups.items()}
+    return continent_of, {continent: tuple(members) for continent, members in groups.items()}
 
 
 def _listing(cache: MirrorlistCache, pause: Pause) -> str:

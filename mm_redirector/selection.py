@@ -78,6 +78,7 @@ class Portion(NamedTuple):
 
     shares: tuple[Share, ...]
     hosts: Hosts  # the fresh ones of all shares
+    lots: Lots  # theirs
     number: int  # of them to be drawn
 
 
@@ -183,7 +184,8 @@ def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy)
         shares.append(Share(kind, names, mask, fresh, number, number < there))
         everybody |= fresh
         total += number
-    return Portion(tuple(shares), numbers(everybody), total)
+    hosts = numbers(everybody)
+    return Portion(tuple(shares), hosts, found.lots.of(hosts), total)
 
 
 def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
@@ -201,13 +203,13 @@ def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
     )
 
 
-def select(target: Target, query: MirrorQuery, found: Claims, portion: Portion, draw: Draw) -> Selection:
+def select(target: Target, query: MirrorQuery, portion: Portion, draw: Draw) -> Selection:
     """Draw the hosts of every share, each in its order."""
-    shares, fresh, number = portion
+    shares, fresh, lots_of_fresh, number = portion
     view = target.category.view(query.choice)
     if query.locations and any(share.kind is TierKind.LOCATION for share in shares):
         return Selection(target, view, *_apart(shares, target.category.inverse_weights, draw))
-    hosts = draw.first(fresh, number, found.lots)
+    hosts = draw.first(fresh, number, lots_of_fresh)
     return Selection(target, view, shares, hosts)
 
 
@@ -218,7 +220,8 @@ def _apart(shares: Iterable[Share], inverse_weights: Numbers, draw: Draw) -> tup
     for share in shares:
         left = share.fresh & ~union(1 << host for host in hosts)
         alone = _lots([Stage(share.kind, share.names, left)], inverse_weights)
-        drawn = draw.first(numbers(left), share.number, alone)
+        rest = numbers(left)
+        drawn = draw.first(rest, share.number, alone.of(rest))
         settled.append(share._replace(number=len(drawn), cut=len(drawn) < left.bit_count()))
         hosts += drawn
     return tuple(settled), hosts

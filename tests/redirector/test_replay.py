@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mm_lib.cache import codec, file
@@ -20,6 +19,7 @@ from mm_redirector.app import Application
 from mm_redirector.index import build
 from mm_redirector.replaying import HostChange, Question, Replay, changed, result
 from mm_redirector.settings import BALANCED, CLASSIC, Policy
+from mm_redirector.shuffle import seeded
 from tests.redirector.worlds import ADDRESSES, CLIENTS, atlas, make
 
 STOCKHOLM = (59.3, 18.1)
@@ -64,7 +64,7 @@ def test_shares_are_those_of_the_real_answers() -> None:
     index, drawn = build(cache, BALANCED), Counter[str]()
     logged: list[Entry] = []
     application = Application(
-        lambda: index, atlas(STOCKHOLM), BALANCED, log=logged.append, log_all=True, draw=np.random.default_rng(7)
+        lambda: index, atlas(STOCKHOLM), BALANCED, log=logged.append, log_all=True, draw=seeded("7")
     )
     environ = {
         "REQUEST_METHOD": "GET",

@@ -108,7 +108,7 @@ def selected(
     draw = drawing(client, asked, index, policy=policy, random=seeded(str(seed)))
     found = claims(target, client, asked, index, policy)
     portion = apportion(target, found, asked, policy)
-    return Chosen(select(target, asked, found, portion, draw), client, asked, index)
+    return Chosen(select(target, asked, portion, draw), client, asked, index)
 
 
 def tiers(chosen: Chosen) -> list[tuple[TierKind, tuple[str, ...], set[int]]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_redirector.shuffle import LEAST, MANY, Draw, StableDraw, lots, members, numbers, seed
+from mm_redirector.shuffle import AHEAD, LEAST, MANY, Draw, Random, StableDraw, lots, members, numbers, seed
 from tests.redirector.world import mask
 
 DRAWS = 20_000
@@ -22,7 +23,7 @@ BY_WEIGHT = lots(1.0 / WEIGHTS, NO_RANKS)
 
 
 def draws(number: int) -> Draw:
-    return Draw(np.random.default_rng(number))
+    return Draw(Random(np.random.default_rng(number)))
 
 
 def stable(number: int) -> Draw:
@@ -37,7 +38,8 @@ def near(count: int, expected: float) -> bool:
 @given(st.sets(st.integers(0, 699)), st.integers(0, 800), st.integers(0, 1 << 60))
 def test_no_host_is_lost_or_drawn_twice(hosts: set[int], need: int, number: int) -> None:
     some = lots(1.0 / (1.0 + np.arange(700) % 7), np.arange(700) % 3.0)
-    drawn = draws(number).first(numbers(mask(*hosts)), need, some)
+    wanted = numbers(mask(*hosts))
+    drawn = draws(number).first(wanted, need, some.of(wanted))
     assert len(drawn) == len(set(drawn)) == min(need, len(hosts))
     assert set(drawn) <= hosts
 
@@ -47,8 +49,9 @@ def test_no_host_is_lost_or_drawn_twice(hosts: set[int], need: int, number: int)
 def test_hosts_of_a_lower_rank_stand_first(count: float, hosts: set[int], need: int, number: int) -> None:
     """Also where weights are far apart, from 1e-9 to 1e9, clients are far away, and ranks are many."""
     ranks = np.arange(700) % count
-    draw = Draw(np.random.default_rng(number), lambda some: np.where(some % 2, 1.0, 0.05))
-    drawn = draw.first(numbers(mask(*hosts)), need, lots(np.logspace(9, -9, 700), ranks))
+    draw = Draw(Random(np.random.default_rng(number)), lambda some: np.where(some % 2, 1.0, 0.05))
+    wanted = numbers(mask(*hosts))
+    drawn = draw.first(wanted, need, lots(np.logspace(9, -9, 700), ranks).of(wanted))
     assert [ranks[host] for host in drawn] == sorted(ranks[host] for host in hosts)[:need]
 
 
@@ -74,10 +77,10 @@ def test_the_second_host_is_drawn_by_weight_among_the_rest() -> None:
 
 
 def test_hosts_that_are_not_wanted_change_nothing_for_the_others() -> None:
-    wanted = mask(0, 1, 2, 3, *range(20, 44))
-    draw = draws(3)
-    first = Counter(draw.first(numbers(wanted), 6, BY_WEIGHT)[0] for _ in range(DRAWS))
-    assert near(first[3], DRAWS * WEIGHTS[3] / WEIGHTS[members(wanted)].sum())
+    wanted = numbers(mask(0, 1, 2, 3, *range(20, 44)))
+    draw, theirs = draws(3), BY_WEIGHT.of(wanted)
+    first = Counter(draw.first(wanted, 6, theirs)[0] for _ in range(DRAWS))
+    assert near(first[3], DRAWS * WEIGHTS[3] / WEIGHTS[wanted].sum())
 
 
 @pytest.mark.parametrize("size", [MANY - 1, MANY + 1])
@@ -100,8 +103,34 @@ class Zero:
 def test_a_variate_of_nothing_leaves_the_ranks_as_they_are() -> None:
     """Keys of 0 would be equal, whatever they are multiplied by."""
     assert LEAST > 0
-    drawn = Draw(Zero()).first(ALL, 44, lots(1.0 / WEIGHTS, np.arange(44) % 3.0))  # type: ignore[arg-type]
+    chance = Random(Zero())  # type: ignore[arg-type]
+    drawn = Draw(chance).first(ALL, 44, lots(1.0 / WEIGHTS, np.arange(44) % 3.0))
     assert [host % 3 for host in drawn] == sorted(host % 3 for host in range(44))
+
+
+def test_no_variate_is_handed_out_twice() -> None:
+    """Nor changed afterwards: an array that was handed out stays as it was."""
+    chance = Random(np.random.default_rng(9))
+    taken = [chance.variates(number) for number in (700, 1, 0, AHEAD - 10, 5, AHEAD + 5, 44)]
+    copies = [one.copy() for one in taken]
+    assert [one.size for one in taken] == [700, 1, 0, AHEAD - 10, 5, AHEAD + 5, 44]
+    assert len(np.unique(np.concatenate(taken))) == sum(one.size for one in taken)
+    chance.variates(2 * AHEAD)
+    assert all(np.array_equal(one, other) for one, other in zip(taken, copies, strict=True))
+
+
+def test_threads_get_variates_of_their_own() -> None:
+    chance = Random(np.random.default_rng(9))
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda _: chance.variates(37), range(2_000)))
+    assert len(np.unique(np.concatenate(taken))) == 37 * 2_000
+
+
+def test_variates_are_exponential() -> None:
+    """Their mean and their variance are 1."""
+    some = Random(np.random.default_rng(9)).variates(100_000)
+    assert abs(some.mean() - 1) < 0.02
+    assert abs(some.var() - 1) < 0.05
 
 
 def test_the_numbers_of_a_mask_are_its_members() -> None:
@@ -110,7 +139,7 @@ def test_the_numbers_of_a_mask_are_its_members() -> None:
 
 
 def test_nearness_multiplies_the_weight_but_of_uniform_hosts() -> None:
-    draw = Draw(np.random.default_rng(4), lambda hosts: np.where(hosts == 7, 1.0, 0.25))
+    draw = Draw(Random(np.random.default_rng(4)), lambda hosts: np.where(hosts == 7, 1.0, 0.25))
     everybody, equal = np.arange(40), np.ones(40)
     first = Counter(draw.first(everybody, 1, lots(equal, np.zeros(40)))[0] for _ in range(DRAWS))
     assert near(first[7], DRAWS / (1.0 + 39 * 0.25))
@@ -123,7 +152,8 @@ def test_nearness_multiplies_the_weight_but_of_uniform_hosts() -> None:
 def test_a_stable_order_does_not_depend_on_who_takes_part(hosts: set[int], number: int) -> None:
     """Rendezvous hashing: leaving hosts out leaves the order of the others as it was."""
     everybody = stable(number).first(ALL, 44, BY_WEIGHT)
-    without = stable(number).first(numbers(mask(*hosts)), 44, BY_WEIGHT)
+    wanted = numbers(mask(*hosts))
+    without = stable(number).first(wanted, 44, BY_WEIGHT.of(wanted))
     assert without == [host for host in everybody if host in hosts]
 
 
