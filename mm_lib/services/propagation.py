@@ -151,12 +151,13 @@ def _last_ages(session: Session) -> dict[int, tuple[Ages, Any]]:
     table = PropagationStatistic
     columns = (table.repository_id, table.mirrors_mean, *_AGES)
     # The last run measured most of them: its rows stand side by side. The others are looked up one by one.
-    newest = select(func.max(table.at)).scalar_subquery()
-    rows = list(session.execute(select(*columns).where(table.at == newest)))
+    newest = table.at == select(func.max(table.at)).scalar_subquery()
+    measured = select(table.repository_id).where(newest)
+    rows = list(session.execute(select(*columns).where(newest)))
     last = (
         select(func.max(table.at)).where(table.repository_id == Repository.id).correlate(Repository).scalar_subquery()
     )
-    others = select(Repository.id, last.label("at")).where(Repository.id.not_in([row[0] for row in rows])).subquery()
+    others = select(Repository.id, last.label("at")).where(Repository.id.not_in(measured)).subquery()
     rows += session.execute(
         select(*columns).join(others, (others.c.id == table.repository_id) & (others.c.at == table.at))
     ).all()

@@ -153,7 +153,7 @@ PAGES = [
 ]
 
 
-def pages(rounds: int = 10) -> None:
+def pages(rounds: int = 20) -> None:
     """Every page anew, as for the first reader after a minute without any."""
     server = Postgres()
     try:
