@@ -55,7 +55,7 @@ bench-packages:
 	@utils/setup/system-packages bench
 
 # The redirector as machine code, beside the source that runs everywhere else: for its benchmarks, and to be tested.
-$(VENV)/.compiled: setup.py utils/setup/compile $(wildcard mm_redirector/* mm_lib/cache/*) $(VENV)/.test
+$(VENV)/.compiled: setup.py utils/setup/compile $(wildcard mm_redirector/*.* mm_lib/cache/*.py) $(VENV)/.test
 	rm -rf $(VENV)/compiled
 	utils/setup/compile $(BIN)/python $(VENV)/compiled
 	@touch $@
