@@ -69,21 +69,21 @@ class _Quarantines(NamedTuple):
 
 
 def uptimes(session: Session, at: datetime) -> list[Uptime]:
-    """All mirrors that are public now, as they were at a moment, by name; in six queries at most."""
+    """All mirrors that are public now, as they were at a moment, by name; in two queries, or four for a past day."""
     begins = [at - timedelta(days=days) for days in DAYS]
     whole = tuple(_seconds(begin, at) for begin in begins)
-    rows = [row for row in session.execute(_rows()).all() if row.created_at < at]
-    before, during = _before(session, min(begins)), _quarantines(session, begins, at)
+    rows = [row for row in session.execute(_rows(begins[-1])).all() if row.created_at < at]
+    during = _quarantines(session, begins, at)
     later = {row.host_category_id for row in rows if row.since is not None and row.since >= at}
     last = _last(session, at) if later else {}
     hosts: dict[int, tuple[str, str, str | None]] = {}
     carried: dict[int, list[_Carried]] = defaultdict(list)
-    for host_id, name, site, country, id_, since, state, stored_at in rows:
+    for host_id, name, site, country, id_, since, state, stored_at, before in rows:
         health, changed_at, within = state or Health.ACTIVE, stored_at, during.get(id_)
-        first = before.get(id_, False if within else health is Health.QUARANTINED)
+        first = before if before is not None else not within and health is Health.QUARANTINED
         # What is stored is how the category is now; what changed later does not count yet.
         if id_ in later:
-            first = before.get(id_, False)
+            first = bool(before)
             then = last.get(id_)
             health, changed_at = (then.health, then.at) if then else (Health.ACTIVE, None)
         if since > begins[-1]:
@@ -127,12 +127,6 @@ def _of_last_change(told: Any, moment: datetime) -> Any:
     table = HealthChange
     of_each = select(told).where(table.host_category_id == HostCategory.id, table.at < moment)
     return of_each.order_by(table.at.desc(), table.id.desc()).limit(1).scalar_subquery()
-
-
-def _before(session: Session, moment: datetime) -> dict[int, bool]:
-    """Whether each category on a host was in quarantine then; those without an earlier change are not there."""
-    query = select(HostCategory.id, _of_last_change(HealthChange.health == Health.QUARANTINED, moment))
-    return {id_: gone for id_, gone in session.execute(query) if gone is not None}
 
 
 def _last(session: Session, moment: datetime) -> dict[int, Change]:
@@ -189,7 +183,8 @@ def _clock(session: Session, moment: Any) -> Any:
     return func.julianday(moment) * 86_400.0
 
 
-def _rows() -> Select[Any]:
+def _rows(start: datetime) -> Select[Any]:
+    """Categories on public mirrors, last whether each was in quarantine at a moment; none: no change before that."""
     health = HostCategoryHealth
     return of_public(
         Host.id,
@@ -200,6 +195,7 @@ def _rows() -> Select[Any]:
         HostCategory.created_at,
         health.health,
         health.since,
+        _of_last_change(HealthChange.health == Health.QUARANTINED, start),
     ).outerjoin(health, health.host_category_id == HostCategory.id)
 
 
