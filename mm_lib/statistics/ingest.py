@@ -60,15 +60,14 @@ class Ingest:
             return Read(log.name, problem=f"cannot be read: {error}")
 
     def _read(self, session: Session, log: Log) -> Read:
-        with log.open() as stream:
+        with log.open() as stream:  # once: the next time another log may be called so
             head = reading.head(stream)
-        if head is None:
-            return Read(log.name)
-        known = self._known(session, head)
-        with log.open() as stream:
+            if head is None:
+                return Read(log.name)
+            known = self._known(session, head)
+            stream.seek(0)
             place = reading.find(stream, known)
-        tally, days = Tally(), set[date]()
-        with log.open() as stream:
+            tally, days = Tally(), set[date]()
             stream.seek(place.length)
             progress = Progress(place.length, place.digest.copy())
             for counted in self.counters.count(reading.portions(stream, progress)):

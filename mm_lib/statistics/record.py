@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import delete, insert, select, tuple_
+from sqlalchemy import delete, insert, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from mm_lib.model.statistics import (
@@ -196,8 +196,11 @@ class Expired(NamedTuple):
 
 def expire(session: Session, settings: StatisticsSettings, now: datetime) -> Expired:
     """Close days for which no lines come in any more, and delete what has been kept for long enough."""
-    limit = now - timedelta(days=settings.open_days)
-    old_days = session.scalars(select(AccessDay.day).where(AccessDay.touched_at < limit)).all()
+    done = AccessDay.touched_at < now - timedelta(days=settings.open_days)
+    if settings.keep_days is not None:
+        # Else the next lines of such a day would add all of it once more to longer periods: its figures are gone.
+        done = or_(done, AccessDay.day < (now - timedelta(days=settings.keep_days)).date())
+    old_days = session.scalars(select(AccessDay.day).where(done)).all()
     session.execute(delete(AccessTally).where(AccessTally.day.in_(old_days)))
     session.execute(delete(AccessDay).where(AccessDay.day.in_(old_days)))
     figures = {}
@@ -208,13 +211,18 @@ def expire(session: Session, settings: StatisticsSettings, now: datetime) -> Exp
         (StatisticLevel.YEAR, settings.keep_years),
     ):
         if keep is not None:
-            before = (now - timedelta(days=keep)).date()
-            table = AccessStatistic
-            gone = delete(table).where(table.level == level, table.dimension.in_(AccessDimension), table.start < before)
-            figures[level.value] = _count(session.execute(gone))
+            figures[level.value] = _let_go(session, level, (now - timedelta(days=keep)).date())
     forgotten = now - timedelta(days=settings.keep_logs)
     logs = _count(session.execute(delete(AccessLogRead).where(AccessLogRead.read_at < forgotten)))
     return Expired(len(old_days), figures, logs)
+
+
+def _let_go(session: Session, level: StatisticLevel, before: date) -> int:
+    """Delete the figures of periods that ended before a day; how many. Those with days that are kept are needed."""
+    table = AccessStatistic
+    ended = table.start < start_of(level, before)
+    gone = delete(table).where(table.level == level, table.dimension.in_(AccessDimension), ended)
+    return _count(session.execute(gone))
 
 
 def _count(result: object) -> int:

@@ -357,6 +357,62 @@ def test_case_57_what_is_older_than_its_days_goes_and_nothing_else(
     assert figures(session, StatisticLevel.MONTH) == months
 
 
+def lines_of(day: str, country: str, number: int, network: int = 2) -> str:
+    """Classic lines, one like the other."""
+    line = f"IP: 192.0.{network}.1; DATE: {day}; COUNTRY: {country}; REPO: fedora-44; ARCH: x86_64\n"
+    return line * number
+
+
+def test_late_lines_of_a_day_whose_figures_have_expired_are_added_to_its_year_once(
+    session: Session, admin: Admin, tmp_path: Path
+) -> None:
+    for number in (20, 30):
+        log = tmp_path / f"{number}.log"
+        log.write_text(lines_of("2020-05-05", "US", number, network=number))
+        admin.ingest(log)
+        with transaction(session):
+            expire(session, StatisticsSettings(), datetime.now(UTC))
+    assert figures(session, StatisticLevel.YEAR)["2020-01-01", "countries", "US"]["requests"] == 50
+
+
+def test_a_period_is_kept_as_long_as_any_of_its_days(session: Session, admin: Admin, tmp_path: Path) -> None:
+    """Ranges are made of it, and what comes in late is added to it."""
+    early, late = tmp_path / "early.log", tmp_path / "late.log"
+    early.write_text(lines_of("2026-11-29", "US", 20) + lines_of("2026-11-29", "DE", MINIMUM - 1))
+    late.write_text(lines_of("2026-11-29", "DE", MINIMUM))
+    admin.ingest(early)
+    short = StatisticsSettings(keep_days=90, keep_weeks=90, keep_months=90, keep_years=90)
+    with transaction(session):
+        expire(session, short, datetime(2026, 11, 30, tzinfo=UTC))
+    admin.ingest(late)  # DE comes out of "other", which the longer periods must still have
+    for level in StatisticLevel:
+        by_name = {name: of["requests"] for (_, by, name), of in figures(session, level).items() if by == "countries"}
+        assert by_name == {"US": 20, "DE": 2 * MINIMUM - 1}
+    with transaction(session):
+        expire(session, short, datetime(2027, 4, 2, tzinfo=UTC))
+    assert not any(figures(session, level) for level in StatisticLevel)
+
+
+def test_a_log_that_is_rotated_while_it_is_read_counts_as_itself(
+    session: Session, admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
+    log.write_text(lines_of("2026-11-28", "US", 20))
+    find = reading.find
+
+    def rotate(*arguments: Any) -> reading.Progress:
+        if not rotated.exists():
+            log.rename(rotated)
+            log.write_text(lines_of("2026-11-29", "DE", 30))
+        return find(*arguments)
+
+    monkeypatch.setattr(reading, "find", rotate)
+    admin.ingest(log)
+    admin.ingest(log, rotated)
+    counted = figures(session, StatisticLevel.YEAR)
+    assert [counted["2026-01-01", "countries", name]["requests"] for name in ("US", "DE")] == [20, 30]
+
+
 def test_a_log_is_forgotten_after_a_while(session: Session, admin: Admin, tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_bytes(classic(list(asking(9, seed=14))))
