@@ -75,7 +75,8 @@ def overview() -> ResponseReturnValue:
 
 def _overview() -> list[Standing]:
     """Of the product that is asked for; of all where there is none of that name."""
-    now, product = datetime.now(UTC), request.args.get("product", "")
+    # No name has characters that cannot be printed, and PostgreSQL refuses to look for a NUL.
+    now, product = datetime.now(UTC), "".join(filter(str.isprintable, request.args.get("product", "")))
     found = services.overview(session(), _alarm(), now, product) if product else []
     return found or services.overview(session(), _alarm(), now)
 

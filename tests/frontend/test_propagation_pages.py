@@ -22,6 +22,7 @@ from mm_lib.settings import DatabaseSettings
 from tests.frontend import statistics_world
 from tests.frontend.statistics_world import DAY, NOW, PRIVATE, database
 from tests.frontend.world import SETTINGS, counting_queries, text
+from tests.postgres import Postgres
 
 UPDATES, SECRET = "/propagation/1", "/propagation/2"
 
@@ -48,6 +49,15 @@ def test_the_list_has_the_last_measurement_of_public_repositories_only(client: F
     assert found["main"] is True
     assert found["at"] == NOW.isoformat()
     assert found["mirrors"] == sum(found[age] for age in ("same_day", "one_day", "two_days", "older", "unknown"))
+
+
+def test_a_product_that_no_database_can_be_asked_for_is_none(postgres: Postgres) -> None:
+    """SQLite looks for a NUL; PostgreSQL does not."""
+    engine = make_engine(DatabaseSettings(url=postgres.url(postgres.create("migrated"))))
+    try:
+        assert create_app(SETTINGS, engine).test_client().get("/propagation/?product=%00").status_code == 200
+    finally:
+        engine.dispose()
 
 
 def test_what_is_not_there_and_what_is_hidden_is_not_found(client: FlaskClient) -> None:
