@@ -14,11 +14,12 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import TypeVar
 
+import mm_redirector
 from mm_lib.cache import codec, file
 from tests.redirector.world import world
 
 PATIENCE = 30.0  # seconds that a busy machine may need
-ROOT = Path(__file__).parents[2]
+PACKAGES = Path(mm_redirector.__file__).parents[1]  # compiled ones, or the source
 MAIN = [sys.executable, "-c", "from mm_redirector.server import main; main()"]
 LIST = "/mirrorlist?repo=fedora-44&arch=x86_64"
 
@@ -36,11 +37,17 @@ def configure(folder: Path, interval: float = 0.05, workers: int = 1) -> Path:
     return config
 
 
+def surroundings(**variables: str) -> dict[str, str]:
+    """The environment of a child that is to run the same packages as these tests, and not those where it stands."""
+    return os.environ | {"PYTHONPATH": str(PACKAGES), "PYTHONSAFEPATH": "1"} | variables
+
+
 @contextmanager
 def launched(command: list[str], config: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A server that is gone afterwards, however the test ends."""
-    environ = os.environ | {"MM_CONFIG": str(config), "PYTHONPATH": str(ROOT)} | variables
-    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    environ = surroundings(MM_CONFIG=str(config)) | variables
+    # Other WSGI servers look for packages in the current folder first.
+    process = subprocess.Popen(command, env=environ, cwd=config.parent, stderr=subprocess.PIPE, text=True)
     try:
         yield process
     finally:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm_redirector.access_log import AccessLog, Entry, Format, json_line, line, network_of
+from tests.redirector.serving import surroundings
 from tests.redirector.world import IN_SWEDEN, NOW, NOWHERE, OS, client
 
 DAY = datetime.date(2026, 11, 22)
@@ -167,7 +168,7 @@ def test_half_a_line_is_ended_before_the_next_one(tmp_path: Path) -> None:
         "log.write(entry)\n"
         "log.close()\n"
     )
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environ = surroundings()
     subprocess.run([sys.executable, "-c", script, path, str(len(text) + 30)], env=environ, check=True)
     assert path.read_text() == text + text[:30] + "\n" + text
 

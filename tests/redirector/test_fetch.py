@@ -29,11 +29,11 @@ from mm_redirector import fetch as fetching
 from mm_redirector.fetch import Outcome, Result, fetch, start_fetching
 from tests.lib.test_cache_codec import example
 from tests.postgres import free_port
+from tests.redirector.serving import surroundings
 from tests.servers import Nginx
 
 PATIENCE = 30.0
 LONG_AGO = 1_700_000_000
-ROOT = Path(__file__).parents[2]
 
 
 def content(generation: int) -> bytes:
@@ -668,6 +668,6 @@ done.wait({PATIENCE})
 handle.stop()
 print(*heard[:2])
 """
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = surroundings()
     finished = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert finished.stdout.split() == ["updated", "unchanged"], finished.stderr

@@ -18,17 +18,19 @@ import pytest
 
 from mm_lib.settings import RedirectorSettings
 from mm_redirector import lame_duck, server
+from tests.bench import compiled
 from tests.postgres import free_port
 from tests.redirector.serving import (
     LIST,
     MAIN,
+    PACKAGES,
     PATIENCE,
-    ROOT,
     Load,
     configure,
     get,
     launched,
     publish,
+    surroundings,
     wait_for,
     wait_until,
     workers_of,
@@ -229,13 +231,24 @@ def test_serving_loads_no_command_line_database_or_web_framework(tmp_path: Path)
         "unwanted = {'click', 'sqlalchemy', 'flask', 'werkzeug', 'alembic'}\n"
         "print(sorted(unwanted & set(sys.modules)))\n"
     )
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    environ = surroundings()
     result = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True)
     assert (result.stdout, result.stderr) == ("[]\n", "")
 
 
+def test_servers_of_these_tests_run_the_packages_that_are_tested() -> None:
+    """`make test` tests compiled ones, too; `-c` and a current folder with other packages must not hide them."""
+    modules = ("mm_lib.cache.table", "mm_redirector.app", "mm_redirector.shuffle")
+    script = f"from importlib.util import find_spec\nprint([find_spec(name).origin for name in {modules}])\n"
+    result = subprocess.run([sys.executable, "-c", script], env=surroundings(), capture_output=True, text=True)
+    mine = [sys.modules[name].__file__ for name in modules]
+    assert (result.stdout, result.stderr) == (f"{mine}\n", "")
+    assert {str(path).endswith(".so") for path in mine} == {PACKAGES == compiled.FOLDER}
+    assert os.environ.get("PYTHONPATH") != str(compiled.FOLDER) or PACKAGES == compiled.FOLDER
+
+
 def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    environ = surroundings()
     return subprocess.run([*MAIN, *arguments], env=environ, capture_output=True, text=True, timeout=PATIENCE)
 
 

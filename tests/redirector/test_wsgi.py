@@ -14,7 +14,7 @@ from mm_lib.settings import RedirectorSettings
 from mm_redirector import wsgi
 from mm_redirector.settings import Policy, policy
 from tests.postgres import free_port
-from tests.redirector.serving import LIST, ROOT, configure, get, launched, publish, wait_for, workers_of
+from tests.redirector.serving import LIST, configure, get, launched, publish, surroundings, wait_for, workers_of
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_application_is_built_when_its_name_is_used(tmp_path: Path) -> None:
         "assert not {'gunicorn', 'granian', 'click', 'sqlalchemy', 'flask'} & set(sys.modules)\n"
         "assert w.application is w.application\n"
     )
-    environ = os.environ | {"PYTHONPATH": str(ROOT), "MM_CONFIG": str(configure(tmp_path))}
+    environ = surroundings(MM_CONFIG=str(configure(tmp_path)))
     result = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True)
     assert (result.returncode, "Traceback" in result.stderr) == (0, False)
 
@@ -71,7 +71,7 @@ def test_a_signal_that_is_ignored_stays_ignored_and_others_keep_their_first_use(
         "os.kill(os.getpid(), signal.SIGUSR1)\n"
         "print(*sorted((seen.get(timeout=20), seen.get(timeout=20))), seen.empty())\n"
     )
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    environ = surroundings()
     result = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True)
     assert (result.stdout, result.stderr) == ("SIGUSR1 server True\n", "")
 
