@@ -16,7 +16,20 @@ from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import GLOBAL, MirrorQuery
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Draw, Hosts, Lots, Nearness, Numbers, Random, StableDraw, lots, numbers, seed, union
+from mm_redirector.shuffle import (
+    Draw,
+    Hosts,
+    Lots,
+    Nearness,
+    Numbers,
+    Random,
+    StableDraw,
+    flags,
+    lots,
+    numbers,
+    seed,
+    union,
+)
 
 EARTH_RADIUS_KM = 6371.0
 MIN_NEARNESS = 0.05  # farther away than a few thousand kilometres, the distance says little
@@ -145,16 +158,17 @@ def bound(target: Target, query: MirrorQuery) -> bool:
 
 def _lots(stages: Iterable[Stage], inverse_weights: Numbers) -> Lots:
     """How to draw from all stages at once: hosts of earlier ones first, each by the rules of its stage."""
-    rank = np.zeros(inverse_weights.size)
-    uniform = np.zeros(inverse_weights.size, np.bool_)
-    seen = 0
-    for number, (kind, _, mask, _) in enumerate(stages):
-        fresh = numbers(mask & ~seen)
-        rank[fresh] = number
-        uniform[fresh] = kind in UNIFORM
-        seen |= mask
-    if not uniform.any():
+    size = inverse_weights.size
+    rank = np.zeros(size, np.uint16)
+    left, alike = (1 << size) - 1, 0
+    for kind, _, mask, _ in stages:
+        if kind in UNIFORM:
+            alike |= mask & left
+        left &= ~mask
+        rank += flags(left, size)  # the rank of a host is the number of stages before the first one that has it
+    if not alike:
         return lots(inverse_weights, rank)
+    uniform = flags(alike, size).view(np.bool_)
     return lots(np.where(uniform, 1.0, inverse_weights), rank, uniform)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]  # one per host, by number
 Truths = NDArray[np.bool_]
 Hosts = NDArray[np.intp]  # numbers of hosts
+Ranks = NDArray[np.unsignedinteger] | NDArray[np.signedinteger]  # one per host, by number
 Nearness = Callable[[Hosts], Numbers]  # hosts -> factors in (0, 1]
 
 LEAST = 2.0**-60  # a variate of 0 would stand before all ranks
@@ -32,12 +33,15 @@ def members(mask: int) -> list[int]:
     return list(compress(range(mask.bit_length()), bin(mask)[:1:-1].encode().translate(_TRUTH)))
 
 
+def flags(mask: int, size: int) -> NDArray[np.uint8]:
+    """1 for each of `size` hosts that is in the mask, 0 for the others."""
+    octets = np.frombuffer(mask.to_bytes((size + 7) // 8, "little"), np.uint8)
+    return np.unpackbits(octets, count=size, bitorder="little")
+
+
 def numbers(mask: int) -> Hosts:
-    """The same for computing with them."""
-    octets = np.frombuffer(mask.to_bytes((mask.bit_length() + 7) // 8, "little"), np.uint8)
-    return (
-        np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]
-    )  # of truths it is found three times faster
+    """The same as members() for computing with them."""
+    return flags(mask, mask.bit_length()).view(np.bool_).nonzero()[0]  # of truths it is found three times faster
 
 
 class Random:
@@ -81,20 +85,21 @@ class Lots(NamedTuple):
         )
 
 
-def lots(inverse_weights: Numbers, rank: Numbers, uniform: Truths | None = None) -> Lots:
+def lots(inverse_weights: Numbers, rank: Ranks, uniform: Truths | None = None) -> Lots:
     """Hosts with a lower rank (0, 1, ...) stand before those with a higher one, whatever their weights (1e-9 to 1e9).
 
     A variate is at least LEAST and below 64, nearness divides it by 1 to 20: the keys of one rank differ by less
     than 2**_APART, so a factor of that keeps ranks apart.
     """
-    if rank.max(initial=0.0) >= _RANKS:
-        return Lots(inverse_weights, uniform, rank)
-    return Lots(np.ldexp(inverse_weights, (rank * _APART).astype(np.intp) - _LOWEST), uniform)
+    if rank.max(initial=0) >= _RANKS:
+        return Lots(inverse_weights, uniform, rank.astype(np.float64))
+    return Lots(inverse_weights * _FACTORS.take(rank), uniform)
 
 
 _APART = 132
 _RANKS = 14  # 2**(14 * _APART - _LOWEST) times any weight can be represented, and 2**-_LOWEST too
 _LOWEST = 900
+_FACTORS = np.ldexp(1.0, np.arange(_RANKS) * _APART - _LOWEST)
 
 
 class Draw:
