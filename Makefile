@@ -55,10 +55,12 @@ bench-packages:
 	@utils/setup/system-packages bench
 
 # The redirector as machine code, beside the source that runs everywhere else: for its benchmarks, and to be tested.
-$(VENV)/.compiled: setup.py utils/setup/compile $(wildcard mm_redirector/*.* mm_lib/cache/*.py) $(VENV)/.test
-	rm -rf $(VENV)/compiled
+# All that it imports lies there as well, so all of it is looked at; what changes meanwhile is newer than the result.
+COMPILED_FROM := $(shell find mm_redirector mm_lib alembic -name __pycache__ -prune -o -type f -print)
+$(VENV)/.compiled: setup.py pyproject.toml utils/setup/compile $(COMPILED_FROM) $(VENV)/.test
+	@touch $@.begun
 	utils/setup/compile $(BIN)/python $(VENV)/compiled
-	@touch $@
+	@mv $@.begun $@
 
 $(VENV)/bin/python:
 	@utils/setup/system-packages venv
