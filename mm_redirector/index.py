@@ -67,7 +67,7 @@ class Index:
     plans: Memory[Any, Any] = field(default_factory=partial(Memory, 4_096))  # what app.py has made of requests before
     sorts: Memory[Any, int] = field(default_factory=partial(Memory, 1_024))  # sorts of questions, numbered
     claims: Memory[Any, Any] = field(default_factory=partial(Memory, 2_048))  # who may serve a country's clients; 20 MB
-    portions: Memory[Any, Any] = field(default_factory=partial(Memory, 8_192))  # what was apportioned of them; 15 MB
+    portions: Memory[Any, Any] = field(default_factory=partial(Memory, 8_192))  # what was apportioned of them; 27 MB
 
     def open_to(self, country: str) -> int:
         """The hosts that serve clients from a country."""
