@@ -817,11 +817,11 @@ _NUMBERS = (
         "How fast updates spread",
         "moment of spreading",
         Group.NUMBERS,
-        "repository_id at same_day one_day two_days older unknown",
+        "repository_id at same_day one_day two_days older unknown mirrors_mean",
         label="repository_id at",
         large=True,
         newest_first=True,
-        named={"at": "When"},
+        named={"at": "When", "mirrors_mean": "Mirrors, mean of a week"},
     ),
     Table(
         statistics.PropagationVersion,
