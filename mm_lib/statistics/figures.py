@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, String, and_, cast, func, literal_column, null, select, union_all
+from sqlalchemy import BigInteger, ColumnElement, String, and_, cast, func, literal_column, null, select, union_all
 from sqlalchemy.orm import Session
 
 from mm_lib.model.hosts import Host
@@ -76,32 +76,46 @@ class Known(NamedTuple):
     first: date
     last: date
     last_complete: date  # the last day that is over; else the last one
-    days_since: date = date.min  # figures of days, and of weeks, before these have expired, or never were
+    days_since: date = date.min  # figures of days, weeks and months before these have expired, or never were
     weeks_since: date = date.min
+    months_since: date = date.min
 
 
 def known(session: Session, today: date) -> Known | None:
     """None: nothing at all."""
+    first = (select(func.min(_TABLE.start)).where(_of_all(level)) for level in StatisticLevel)
     last = select(func.max(_TABLE.start)).where(_ALL_DAYS)
-    day = select(func.min(_TABLE.start)).where(_ALL_DAYS)
-    week, month = (
-        select(func.min(_TABLE.start)).where(_TABLE.level == level, _TABLE.dimension == AccessDimension.ALL)
-        for level in (StatisticLevel.WEEK, StatisticLevel.MONTH)
-    )
-    wanted = (day, week, month, last, last.where(_TABLE.start < today))
+    wanted = (*first, last, last.where(_TABLE.start < today))
     row = session.execute(select(*(each.scalar_subquery() for each in wanted))).one()
-    first_day, first_week, first_month, last_day, last_over = tuple[date | None, ...](row)
-    if first_day is None or last_day is None:
+    day, week, month, year, last_day, last_over = tuple[date | None, ...](row)
+    if day is None or last_day is None:
         return None
-    first = first_day
-    if first_month and first_month < start_of(StatisticLevel.MONTH, first_day):  # the days before have expired
-        first = first_month
-    return Known(first, last_day, last_over or last_day, first_day, first_week or first_day)
+    week, month, year = week or day, month or day, year or day
+    earliest = day
+    for shorter, since, longer, start in (
+        (StatisticLevel.DAY, day, StatisticLevel.MONTH, month),
+        (StatisticLevel.MONTH, month, StatisticLevel.YEAR, year),
+    ):
+        if start < since and _have_expired(session, shorter, since, longer, start):
+            earliest = min(earliest, start)
+    return Known(earliest, last_day, last_over or last_day, day, week, month)
+
+
+def _have_expired(session: Session, shorter: StatisticLevel, since: date, longer: StatisticLevel, start: date) -> bool:
+    """Whether a period has more requests than the shorter ones in it that there are: some of these are gone."""
+    end = next_start(longer, start)
+    if end <= since:
+        return True
+    requests = select(func.sum(_TABLE.requests))
+    whole = requests.where(_of_all(longer), _TABLE.start == start)
+    parts = requests.where(_of_all(shorter), _TABLE.start >= since, _TABLE.start < end)
+    all_of_it, there = session.execute(select(whole.scalar_subquery(), parts.scalar_subquery())).one()
+    return bool(all_of_it > there)
 
 
 def incomplete(span: Span, known: Known) -> bool:
     """Whether days are missing in the sums of a span, for only longer periods of then are still kept."""
-    since = {StatisticLevel.DAY: known.days_since, StatisticLevel.WEEK: known.weeks_since}
+    since = dict(zip(StatisticLevel, (known.days_since, known.weeks_since, known.months_since), strict=False))
     return any(known.first <= start < since.get(level, start) for level, start in pieces(span.first, span.last))
 
 
@@ -114,7 +128,13 @@ def neighbours(session: Session, span: Span) -> tuple[date | None, date | None]:
 
 
 _TABLE = AccessStatistic
-_ALL_DAYS = and_(_TABLE.level == StatisticLevel.DAY, _TABLE.dimension == AccessDimension.ALL)
+
+
+def _of_all(level: StatisticLevel) -> ColumnElement[bool]:
+    return and_(_TABLE.level == level, _TABLE.dimension == AccessDimension.ALL)
+
+
+_ALL_DAYS = _of_all(StatisticLevel.DAY)
 
 
 def _days_known(span: Span, known: Known) -> int:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from mm_frontend.app import create_app
 from mm_frontend.statistics import documents
 from mm_lib.database import make_engine, make_sessions, transaction
-from mm_lib.model.statistics import AccessStatistic, StatisticLevel
+from mm_lib.model.statistics import AccessDimension, AccessStatistic, StatisticLevel
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
 from mm_lib.statistics.ingest import Ingest
 from mm_lib.statistics.reading import Log
@@ -223,3 +223,31 @@ def test_without_any_figures_the_page_says_so(sqlite_template: Path, tmp_path: P
     assert empty.get("/statistics?format=json").get_json() == {"rows": []}
     assert empty.get("/statistics?format=csv").text.splitlines() == [",".join(documents.COLUMNS)]
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("longer", "start", "days"),
+    [
+        (StatisticLevel.MONTH, date(2026, 2, 1), 28),  # days of this very month have expired
+        (StatisticLevel.YEAR, date(2025, 1, 1), 365),  # months have expired
+    ],
+)
+def test_clients_per_day_are_of_all_days_of_a_period_though_some_have_expired(
+    engine: Engine, tmp_path: Path, longer: StatisticLevel, start: date, days: int
+) -> None:
+    copy = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(str(engine.url.database))) as whole, closing(sqlite3.connect(copy)) as part:
+        whole.backup(part)
+    expired = make_engine(DatabaseSettings(url=f"sqlite:///{copy}"))
+    since = {"day": date(2026, 2, 28), "week": date(2026, 2, 23), "month": date(2026, 2, 1)}
+    since["year"] = start.replace(month=1)
+    with make_sessions(expired)() as session:
+        with transaction(session):
+            for level, first in since.items():
+                old = (AccessStatistic.level == StatisticLevel(level), AccessStatistic.start < first)
+                session.execute(delete(AccessStatistic).where(*old))
+        clients = session.get_one(AccessStatistic, (longer, AccessDimension.ALL, start, "")).clients
+    client = create_app(SETTINGS, expired).test_client()
+    found = twin(client, f"/statistics/{start}?period={longer.value}")["clients_per_day"]
+    expired.dispose()
+    assert found == round(clients / days, 1)
