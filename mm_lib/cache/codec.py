@@ -218,16 +218,11 @@ _TYPES = {
 }
 
 
-_LAST_SECOND = 253_402_300_799  # of the year 9999
-
-
 def _check(cache: MirrorlistCache, pause: Pause) -> None:
     """Cheap checks that keep a wrong file from failing in the middle of a request."""
     for name, kind in _TYPES.items():
         if not isinstance(getattr(cache, name), kind):
             raise TypeError(f"{name} is not of type {kind.__name__}")
-    if not 0 <= cache.generated_at <= _LAST_SECOND:
-        raise ValueError("generated_at is no time that can be written as a date")
     if any(not isinstance(host.name, str) or not isinstance(host.site, str) for host in cache.hosts):
         raise ValueError("the name of a host or of its site is no text")
     if any(not isinstance(host.bandwidth, int) or host.bandwidth < 1 for host in cache.hosts):
