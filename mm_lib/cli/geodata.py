@@ -83,5 +83,5 @@ def locate(program: Program, again: bool, asns: bool, dry_run: bool, as_json: bo
     if not dry_run:
         with program.transaction() as session:
             for mirror, located in found:
-                locating.keep(session, mirror, located, asns=asns)
+                locating.keep(session, mirror, located, again=again, asns=asns)
     show([located._asdict() for _, located in found], locating.Located._fields, as_json)

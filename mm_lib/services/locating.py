@@ -29,7 +29,6 @@ class Lacking(NamedTuple):
     site: str
     host: str
     names: tuple[str, ...]
-    has_asn: bool
 
 
 class Located(NamedTuple):
@@ -58,21 +57,12 @@ def lacking(session: Session, *, again: bool) -> list[Lacking]:
         .join(Host.site)
         .where(Host.state == State.ACTIVE, Site.state == State.ACTIVE, ~Host.private, ~Site.private)
         .where(Host.country.is_(None) | Host.country.not_in(select(EmbargoedCountry.country)))
-        .options(selectinload(Host.categories).selectinload(HostCategory.urls), selectinload(Host.asns))
+        .options(selectinload(Host.categories).selectinload(HostCategory.urls))
         .order_by(Site.name, Host.name)
     )
     if not again:
         query = query.where(Host.latitude.is_(None))
-    return [
-        Lacking(
-            host.id,
-            host.site.name,
-            host.name,
-            _names(host),
-            any(row.kind is AsnKind.OWN for row in host.asns),
-        )
-        for host in session.scalars(query)
-    ]
+    return [Lacking(host.id, host.site.name, host.name, _names(host)) for host in session.scalars(query)]
 
 
 def _names(host: Host) -> tuple[str, ...]:
@@ -103,10 +93,12 @@ def _most(values: Iterable[Value | None]) -> Value | None:
     return min(counted, key=lambda value: (-counted[value], value), default=None)
 
 
-def keep(session: Session, mirror: Lacking, found: Located, *, asns: bool) -> None:
-    """Write down what was found. What is known of a mirror's own autonomous system stays."""
-    host = session.get_one(Host, mirror.id)
-    if found.latitude is not None and found.longitude is not None:
+def keep(session: Session, mirror: Lacking, found: Located, *, again: bool, asns: bool) -> None:
+    """Write down what was found, as far as nobody entered it meanwhile: DNS takes a while."""
+    host = session.get(Host, mirror.id)
+    if host is None:
+        return
+    if found.latitude is not None and found.longitude is not None and (again or host.latitude is None):
         hosts.set_fields(host, coordinates=(found.latitude, found.longitude))
-    if asns and found.asn and not mirror.has_asn and all(row.asn != found.asn for row in host.asns):
+    if asns and found.asn and all(row.kind is not AsnKind.OWN and row.asn != found.asn for row in host.asns):
         hosts.add_asn(session, host, found.asn, AsnKind.OWN)

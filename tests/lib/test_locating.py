@@ -113,6 +113,26 @@ def test_on_demand_coordinates_are_found_again_and_systems_are_filled_in(admin: 
     assert systems(admin) == {"ber.example.org": 64500, "entered.example.org": 64511}
 
 
+def test_what_changes_while_dns_is_asked_stays(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One mirror is removed, for another one somebody enters where it stands, and its system."""
+
+    def resolve(name: str) -> list[str]:
+        if name == "ber.example.org":
+            engine = make_engine(DatabaseSettings(url=f"sqlite:///{admin.folder}/test.sqlite"))
+            with make_sessions(engine)() as session, transaction(session):
+                session.delete(session.scalars(select(Host).where(Host.name == "country.example.org")).one())
+                host = session.scalars(select(Host).where(Host.name == name)).one()
+                host.latitude, host.longitude = 3.0, 4.0
+                host.asns.append(HostAsn(asn=64512, kind=AsnKind.OWN))
+            engine.dispose()
+        return ["192.0.2.9"]
+
+    monkeypatch.setattr(probes, "resolve", resolve)
+    admin.ok("geodata", "locate", "--asns")
+    assert placed(admin)["ber.example.org"] == (3.0, 4.0)
+    assert systems(admin)["ber.example.org"] == 64512
+
+
 def test_without_a_database_of_cities_it_says_which_setting_is_missing(admin: Admin) -> None:
     admin.config.write_text(admin.config.read_text().partition("[geo]")[0])
     assert "geo.city_database is not set" in admin.refused("geodata", "locate", code=2)
