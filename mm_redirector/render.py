@@ -269,8 +269,13 @@ def _version_values(detail: FileDetail) -> dict[str, Any]:
     return {name: value or None for name, value in values.items()}
 
 
+_LAST_SECOND = 253_402_300_799  # of the year 9999
+
+
 def _iso(moment: int) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Foreign caches may hold numbers beyond all dates: the nearest one stands for them."""
+    date = datetime.fromtimestamp(min(max(moment, 0), _LAST_SECOND), UTC)
+    return date.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def as_json(values: Any) -> bytes:

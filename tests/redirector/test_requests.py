@@ -251,6 +251,12 @@ def test_json_tells_files_hosts_and_tiers() -> None:
 # /redirect/PATH
 
 
+@pytest.mark.parametrize(("moment", "date"), [(1 << 64, "9999-12-31T23:59:59Z"), (-1 << 64, "1970-01-01T00:00:00Z")])
+def test_a_time_beyond_all_dates_breaks_no_answer(moment: int, date: str) -> None:
+    """A cache that was converted from another program's file has the time that stood there."""
+    assert told(f"/metalink?{FEDORA}&format=json", world(generated_at=moment))["generated_at"] == date
+
+
 def all_headers(url: str, address: str = IN_SWEDEN, **environ: Any) -> list[tuple[str, str]]:
     index = build(world())
     heard: list[Any] = []
