@@ -31,6 +31,7 @@ def upgrade() -> None:
         "access_log_read",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("head", sa.Integer(), nullable=False),
+        sa.Column("beginning", sa.String(length=64), nullable=True),
         sa.Column("length", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(), nullable=False),

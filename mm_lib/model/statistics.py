@@ -93,6 +93,9 @@ class AccessLogRead(Base):
 
     id: Mapped[Id]
     head: Mapped[int] = mapped_column(index=True, doc="16 bits of the hash of the first line, to find candidates by")
+    beginning: Mapped[str | None] = mapped_column(
+        String(64), doc="SHA-256 of the first 16 kB, by which a part of this log is known; empty: it had not so many"
+    )
     length: Mapped[int] = mapped_column(BigInteger, doc="bytes that were read, uncompressed")
     digest: Mapped[str] = mapped_column(String(64), doc="SHA-256 of them")
     name: Mapped[str] = mapped_column(doc="of the file at the last time, for people")

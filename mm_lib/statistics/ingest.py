@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import IO
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from mm_lib.statistics.counting import Counters
 from mm_lib.statistics.reading import Log, Progress
 from mm_lib.statistics.tally import SALT_BYTES, Salts, Tally
 
+PART = "is only the beginning of a log that was counted before; nothing of it is counted"
 MANY_FIGURES = 40_000  # are written before more are counted; about 100 MB
 
 Transaction = Callable[[], AbstractContextManager[Session]]
@@ -66,7 +68,12 @@ class Ingest:
                 return Read(log.name)
             known = self._known(session, head)
             stream.seek(0)
+            beginning = reading.beginning(stream)
+            stream.seek(0)
             place = reading.find(stream, known)
+            same = [row.length for row in known.values() if beginning and row.beginning == beginning]
+            if _is_part(stream, place, same):
+                return Read(log.name, problem=PART)
             tally, days = Tally(), set[date]()
             stream.seek(place.length)
             progress = Progress(place.length, place.digest.copy())
@@ -81,6 +88,7 @@ class Ingest:
             if row is None:
                 row = AccessLogRead(head=head, lines=0, malformed=0)
                 session.add(row)
+            row.beginning = beginning
         if row is not None:  # also when nothing is new: as long as a log lies there, it must not be forgotten
             _remember(row, progress, log, tally)
         requests = tally.lines - tally.malformed - tally.others
@@ -96,6 +104,12 @@ class Ingest:
         days = {day for day, _, _ in figures}
         record.add(session, figures, {day: self._salts.of(day) for day in days}, datetime.now(UTC))
         return days
+
+
+def _is_part(stream: IO[bytes], place: Progress, lengths: Sequence[int]) -> bool:
+    """Whether this is the beginning of a log that was read further: cut off, or just being copied here once more."""
+    longest = max(lengths, default=0)
+    return place.length < longest and not reading.reaches(stream, longest)
 
 
 def _remember(row: AccessLogRead, progress: Progress, log: Log, tally: Tally) -> None:

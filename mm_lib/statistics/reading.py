@@ -27,6 +27,7 @@ else:
 
 PORTION = 4 << 20  # bytes that are parsed at once; some 25 times that are in memory then
 LONGEST_HEAD = 1 << 16
+BEGINNING = 1 << 14  # so many lines that nobody finds out by trying who they were about
 
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError)
 
@@ -110,6 +111,18 @@ def head(stream: IO[bytes]) -> int | None:
     if not line.endswith(b"\n") and len(line) < LONGEST_HEAD:
         return None
     return int.from_bytes(hashlib.sha256(line).digest()[:2])
+
+
+def beginning(stream: IO[bytes]) -> str | None:
+    """The SHA-256 of the first bytes; None: there are too few."""
+    data = stream.read(BEGINNING)
+    return hashlib.sha256(data).hexdigest() if len(data) == BEGINNING else None
+
+
+def reaches(stream: IO[bytes], length: int) -> bool:
+    """Whether there are at least so many bytes."""
+    stream.seek(max(0, length - 1))
+    return length <= 0 or bool(stream.read(1))
 
 
 def find(stream: IO[bytes], known: Iterable[tuple[int, str]]) -> Progress:

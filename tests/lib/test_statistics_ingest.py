@@ -413,6 +413,34 @@ def test_a_log_that_is_rotated_while_it_is_read_counts_as_itself(
     assert [counted["2026-01-01", "countries", name]["requests"] for name in ("US", "DE")] == [20, 30]
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress, reading.zstd.compress])
+def test_the_beginning_of_a_log_that_was_counted_is_not_counted_once_more(
+    session: Session, admin: Admin, tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    """Copies are read while they are made."""
+    log, text = tmp_path / "access.log", classic(list(asking(600, seed=17)))
+    log.write_bytes(text[:30_000])
+    admin.ingest(log)
+    log.write_bytes(text)
+    admin.ingest(log)
+    before = figures(session)
+    log.write_bytes(compress(text[:20_000]))
+    (read,) = admin.ingest(log, code=1)
+    assert "only the beginning" in read["problem"]
+    log.write_bytes(compress(text))
+    assert admin.ingest(log)[0]["lines"] == 0
+    assert figures(session) == before == slow_count(list(asking(600, seed=17)), MINIMUM, full=False)
+
+
+def test_short_logs_that_begin_with_the_same_line_are_two_logs(session: Session, admin: Admin, tmp_path: Path) -> None:
+    for number, country in enumerate(("DE", "US")):
+        log = tmp_path / f"{number}.log"
+        log.write_text(lines_of("2026-11-28", "FR", 1) + lines_of("2026-11-28", country, 9 - number))
+        admin.ingest(log)
+    counted = figures(session)
+    assert [counted["2026-11-28", "countries", name]["requests"] for name in ("DE", "US")] == [9, 8]
+
+
 def test_a_log_is_forgotten_after_a_while(session: Session, admin: Admin, tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     log.write_bytes(classic(list(asking(9, seed=14))))
