@@ -186,5 +186,6 @@ def _continents(
 def _listing(cache: MirrorlistCache, pause: Pause) -> str:
     """One comment line per repository that would be answered."""
     off = {(prefix, arch) for prefix, arch in cache.disabled_repositories}
-    lines = sorted(f"# repo={prefix}&arch={arch}" for prefix, arch in cache.repositories if (prefix, arch) not in off)
+    names = resting(cache.repositories, pause)
+    lines = sorted(f"# repo={prefix}&arch={arch}" for prefix, arch in names if (prefix, arch) not in off)
     return "\n".join(UNSAFE.sub("\ufffd", line) for line in resting(lines, pause))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from heapq import merge
 from typing import Generic, TypeVar
 
 from mm_lib.cache.table import Pause, resting, unhurried
@@ -11,6 +12,7 @@ from mm_redirector.address import Address, network
 
 Value = TypeVar("Value")
 BITS = {4: 32, 6: 128}
+SORTED_AT_ONCE = 500  # networks, in a fifth of a millisecond
 
 
 class NetblockTable(Generic[Value]):
@@ -56,8 +58,7 @@ def _intervals(networks: Mapping[tuple[int, int], Value], pause: Pause) -> tuple
             values.append(around)
 
     open_ones: list[tuple[int, tuple[Value, ...]]] = []  # last address, and what holds inside; the innermost is last
-    ordered = sorted(networks.items(), key=lambda item: (item[0][0], -item[0][1]))
-    for (first, last), value in resting(ordered, pause):
+    for (first, last), value in resting(_ordered(networks, pause), pause):
         while open_ones and open_ones[-1][0] < first:
             end, _ = open_ones.pop()
             begin(end + 1, open_ones[-1][1] if open_ones else ())
@@ -68,3 +69,18 @@ def _intervals(networks: Mapping[tuple[int, int], Value], pause: Pause) -> tuple
         end, _ = open_ones.pop()
         begin(end + 1, open_ones[-1][1] if open_ones else ())
     return starts, values
+
+
+def _ordered(networks: Mapping[tuple[int, int], Value], pause: Pause) -> Iterator[tuple[tuple[int, int], Value]]:
+    """From the lowest address on, the widest first. Nobody gets the interpreter while a list is sorted: in parts."""
+    items = list(networks.items())
+    parts = []
+    for start in range(0, len(items), SORTED_AT_ONCE):
+        pause()
+        parts.append(sorted(items[start : start + SORTED_AT_ONCE], key=_edges))
+    return merge(*parts, key=_edges)
+
+
+def _edges(item: tuple[tuple[int, int], object]) -> tuple[int, int]:
+    (first, last), _ = item
+    return first, -last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from random import Random
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ from mm_lib.cache.schema import Category, MirrorlistCache
 from mm_redirector.address import Address, parse
 from mm_redirector.category import HOLE, CategoryIndex, escape
 from mm_redirector.index import Claim, build
-from mm_redirector.networks import NetblockTable
+from mm_redirector.networks import SORTED_AT_ONCE, NetblockTable
 from mm_redirector.query import UNSAFE, Choice
 from mm_redirector.settings import CLASSIC
 from mm_redirector.shuffle import members
@@ -144,6 +145,19 @@ def test_netblocks_match_as_a_scan_over_all_of_them_would(networks: list[tuple[A
     blocks.add(ip_network((address, 12), strict=False))
     expected = sorted((b for b in blocks if address in b), key=lambda b: -b.prefixlen)
     assert NetblockTable({str(b): b for b in blocks}).matches(Address(address.version, int(address))) == tuple(expected)
+
+
+def test_many_netblocks_match_in_whatever_order_they_come() -> None:
+    """They are sorted in parts, with pauses between them: compiled code gives nobody the interpreter by itself."""
+    some, pauses = Random(3), []
+    blocks = {ip_network((some.getrandbits(32), some.choice((6, 9, 12, 16, 20))), strict=False) for _ in range(3_000)}
+    assert len(blocks) > 4 * SORTED_AT_ONCE
+    table = NetblockTable({str(block): block for block in blocks}, lambda: pauses.append(1))
+    assert len(pauses) > 2 * len(blocks) + len(blocks) // SORTED_AT_ONCE
+    edges = [(int(block[0]), int(block[-1]), block) for block in blocks]
+    for number in (some.getrandbits(32) for _ in range(100)):
+        around = sorted((b for first, last, b in edges if first <= number <= last), key=lambda b: -b.prefixlen)
+        assert table.matches(Address(4, number)) == tuple(around)
 
 
 def test_a_bare_address_is_a_netblock() -> None:
