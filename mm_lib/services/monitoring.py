@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, time
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -14,7 +14,7 @@ from mm_lib.model.hosts import Host
 from mm_lib.model.outbox import Delivery
 from mm_lib.model.sites import Site
 from mm_lib.model.state import CrawlRun, HostCategoryHealth, Job
-from mm_lib.model.statistics import AccessLogRead, PropagationVersion
+from mm_lib.model.statistics import AccessDimension, AccessLogRead, AccessStatistic, PropagationVersion, StatisticLevel
 from mm_lib.services.propagation import FOLLOWED
 from mm_lib.services.scans import last_scans
 
@@ -100,6 +100,13 @@ def _counting(session: Session) -> Iterator[Measure]:
     read_at, lines, malformed = session.execute(query).one()
     meaning = "When an access log was last read by `mm-admin statistics ingest`."
     yield Measure("access_logs_read_timestamp_seconds", meaning, (), [((), _seconds(read_at))] if read_at else [])
+    figure = AccessStatistic
+    days = (figure.level == StatisticLevel.DAY, figure.dimension == AccessDimension.ALL)
+    last = session.scalar(select(func.max(figure.start)).where(*days))
+    values = [((), datetime.combine(last, time(), UTC).timestamp())] if last else []
+    # Logs that lie there are read again and again, though the redirectors' new ones do not arrive.
+    meaning = "When the last day began that requests were counted of."
+    yield Measure("access_last_day_timestamp_seconds", meaning, (), values)
     by_state = (("good", (lines or 0) - (malformed or 0)), ("malformed", malformed or 0))
-    values = [((state,), float(number)) for state, number in by_state]
-    yield Measure("access_log_lines", "Lines of the access logs that are remembered.", ("state",), values)
+    counted = [((state,), float(number)) for state, number in by_state]
+    yield Measure("access_log_lines", "Lines of the access logs that are remembered.", ("state",), counted)

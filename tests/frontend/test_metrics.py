@@ -20,7 +20,7 @@ from mm_lib.database import transaction
 from mm_lib.model.content import Repository
 from mm_lib.model.hosts import Host
 from mm_lib.model.state import CrawlRun, Health, HostCategoryHealth, RunKind
-from mm_lib.model.statistics import AccessLogRead, PropagationVersion
+from mm_lib.model.statistics import AccessDimension, AccessLogRead, AccessStatistic, PropagationVersion, StatisticLevel
 from tests.frontend.world import SETTINGS
 from tests.postgres import free_port
 
@@ -57,6 +57,10 @@ def scraped(session: Session, registry: None) -> Values:
             at = NOW + timedelta(hours=hours)
             session.add(CrawlRun(kind=RunKind.MIRRORS, arguments={}, started_at=at, finished_at=at, outcome=outcome))
         session.add(CrawlRun(kind=RunKind.MIRRORS, arguments={}, started_at=NOW + timedelta(hours=2)))
+        day = {"level": StatisticLevel.DAY, "dimension": AccessDimension.ALL, "name": ""}
+        session.add_all(
+            AccessStatistic(**day, start=NOW.date() - timedelta(days=ago), requests=1, clients=1) for ago in (2, 3)
+        )
         session.add(AccessLogRead(head=1, length=9, digest="", name="a", lines=7, malformed=2, read_at=NOW))
     networks = SETTINGS.frontend.model_copy(update={"metrics_networks": ["127.0.0.0/8"]})
     client = create_app(SETTINGS.model_copy(update={"frontend": networks}), session.get_bind()).test_client()  # type: ignore[arg-type]
@@ -89,6 +93,8 @@ def test_of_each_repository_the_newest_version_is_told(scraped: Values) -> None:
 
 def test_when_access_logs_were_read_and_how_many_lines_could_be_is_told(scraped: Values) -> None:
     assert scraped["mm_access_logs_read_timestamp_seconds", ()] == NOW.timestamp()
+    last = NOW.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
+    assert scraped["mm_access_last_day_timestamp_seconds", ()] == last.timestamp()
     assert scraped["mm_access_log_lines", ("good",)] == 5
     assert scraped["mm_access_log_lines", ("malformed",)] == 2
 
