@@ -33,6 +33,8 @@ and at once on SIGHUP. SIGUSR1 opens the access log anew.
 EXAMPLE = "Example: mm-redirector --config /etc/mirrormanager/mirrormanager.toml --workers 4"
 PREFIX = "mm-redirector-"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # of Linux; mkdtemp keeps others out, as in any temporary folder
+_SYSTEMD = Path("/run/systemd/system")  # exists where it runs
+_ORDINARY = 1000  # the first user that is no part of the system
 
 
 def main() -> None:
@@ -159,9 +161,11 @@ def metrics_directory() -> Iterator[Path]:
 def _parent_of_the_moment() -> Path:
     """Where files that nobody needs later lie in memory; where there is no such place, or TMPDIR is set, on disk.
 
-    To replace a file each second costs milliseconds on a disk's file system, and requests wait for as long.
+    To replace a file each second costs milliseconds on a disk's file system, and requests wait for as long. But
+    systemd-logind empties shared memory of what an ordinary user left there at the end of the last session (RemoveIPC).
     """
-    writable = os.access(_SHARED_MEMORY, os.W_OK | os.X_OK)
+    lasting = os.getuid() < _ORDINARY or not _SYSTEMD.exists()
+    writable = lasting and os.access(_SHARED_MEMORY, os.W_OK | os.X_OK)
     return _SHARED_MEMORY if writable and "TMPDIR" not in os.environ else Path(tempfile.gettempdir())
 
 

@@ -298,6 +298,7 @@ def test_what_a_killed_server_left_behind_is_removed_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(server, "_SYSTEMD", tmp_path / "none")
     monkeypatch.delenv("TMPDIR", raising=False)
     left = tmp_path / f"{server.PREFIX}left"
     left.mkdir()
@@ -312,6 +313,23 @@ def test_the_numbers_of_workers_lie_where_tmpdir_says(tmp_path: Path, monkeypatc
     monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers what TMPDIR was
     with server.metrics_directory() as directory:
         assert directory.parent == tmp_path
+
+
+@pytest.mark.parametrize(("user", "in_memory"), [(0, True), (999, True), (1000, False)])
+def test_shared_memory_is_for_users_whom_systemd_leaves_it(
+    user: int, in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removes what others have there when they log out, though a server of theirs still runs."""
+    memory, disk = tmp_path / "memory", tmp_path / "disk"
+    for folder in (memory, disk):
+        folder.mkdir()
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    monkeypatch.setattr(server, "_SHARED_MEMORY", memory)
+    monkeypatch.setattr(server, "_SYSTEMD", tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    with server.metrics_directory() as directory:
+        assert directory.parent == (memory if in_memory else disk)
 
 
 def test_many_connections_are_allowed() -> None:
