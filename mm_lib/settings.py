@@ -41,7 +41,9 @@ _NoneIfEmpty = BeforeValidator(lambda value: None if value == "" else value)
 OptionalPath = Annotated[Path | None, _NoneIfEmpty]
 Gateway = Annotated[Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None, _NoneIfEmpty]
 OptionalSecret = Annotated[SecretStr | None, _NoneIfEmpty]
-OptionalDays = Annotated[float | None, Field(ge=0), _NoneIfEmpty]
+MOST_DAYS = 36_525  # a century; far more is beyond what dates can hold
+Days = Annotated[float, Field(gt=0, le=MOST_DAYS)]
+OptionalDays = Annotated[Annotated[float, Field(ge=0, le=MOST_DAYS)] | None, _NoneIfEmpty]
 
 
 def _network(text: str) -> str:
@@ -235,28 +237,28 @@ class CrawlerSettings(Section):
     log_directory: OptionalPath = Field(None, description="a log per mirror and run goes there; none: not written")
     log_keep: int = Field(15, ge=1, description="logs kept of each mirror, the newest")
     log_max_bytes: int = Field(1 << 20, ge=4096, description="largest log of one mirror and run")
-    keep_results_days: float = Field(
-        90.0, gt=0, description="results of crawls are kept so long, and the last of each mirror for ever"
+    keep_results_days: Days = Field(
+        90.0, description="results of crawls are kept so long, and the last of each mirror for ever"
     )
     worker_jobs: int = Field(4, ge=1, le=100, description="jobs that a worker does at once")
     worker_grace: Seconds = Field(30.0, description="a worker that has to end waits so long for its jobs")
     worker_heartbeat: Seconds = Field(10.0, description="seconds between signs of life of a worker")
     worker_stalled: Seconds = Field(60.0, description="a worker without signs of life for so long has its jobs taken")
-    propagation_days: float = Field(30.0, gt=0, description="measurements of propagation are kept so long")
-    propagation_version_days: float = Field(
-        1100.0, gt=0, description="it is kept so long how each version of metadata reached the mirrors"
+    propagation_days: Days = Field(30.0, description="measurements of propagation are kept so long")
+    propagation_version_days: Days = Field(
+        1100.0, description="it is kept so long how each version of metadata reached the mirrors"
     )
     propagation_alarm_percent: float = Field(
         80.0, ge=0, le=100, description="mirrors that should have new metadata in time; else a warning; 0: none"
     )
-    propagation_alarm_hours: float = Field(24.0, gt=0, description="the time that they have for it")
+    propagation_alarm_hours: float = Field(24.0, gt=0, le=24 * MOST_DAYS, description="the time that they have for it")
     metrics_directory: OptionalPath = Field(
         None, description="each run leaves its figures there, for node_exporter's textfile collector; none: not written"
     )
     metrics_push_url: Gateway = Field(
         None, description="a Prometheus Pushgateway that each run sends its figures to; none: not sent"
     )
-    keep_jobs_days: float = Field(7.0, gt=0, description="jobs that have ended are kept so long")
+    keep_jobs_days: Days = Field(7.0, description="jobs that have ended are kept so long")
     check_again_minutes: Minutes = Field(10.0, description="a mirror is checked on request no more often than that")
     private_mirrors: bool = Field(
         False,
@@ -475,7 +477,7 @@ class OutboxSettings(Section):
     longest_pause: Seconds = Field(21600.0, description="seconds between tries at most")
     lease: Seconds = Field(900.0, description="seconds until a delivery whose deliverer was killed is tried again")
     timeout: Seconds = Field(15.0, description="seconds to connect, and for each answer of a mail server or webhook")
-    keep_days: float = Field(30.0, gt=0, description="events whose deliveries are done are kept so long")
+    keep_days: Days = Field(30.0, description="events whose deliveries are done are kept so long")
     flapping_changes: int = Field(
         4, ge=1, description="further changes of a mirror within flapping_hours are told in a digest"
     )
@@ -529,16 +531,16 @@ class StatisticsSettings(Section):
         ge=0,
         description="countries and ASNs with fewer requests in a day are counted together as other; 0: none are",
     )
-    open_days: float = Field(
-        3.0, gt=0, description="a day is closed, and its salt and hashes are deleted, so long after its last new line"
+    open_days: Days = Field(
+        3.0, description="a day is closed, and its salt and hashes are deleted, so long after its last new line"
     )
     processes: int = Field(2, ge=1, le=64, description="processes that count lines; one per core")
     keep_days: OptionalDays = Field(1100.0, description="figures of days are kept so many days; none: for ever")
     keep_weeks: OptionalDays = Field(1100.0, description="days that figures of weeks are kept; none: for ever")
     keep_months: OptionalDays = Field(3660.0, description="days that figures of months are kept; none: for ever")
     keep_years: OptionalDays = Field(None, description="days that figures of years are kept; none: for ever")
-    keep_logs: float = Field(
-        100.0, gt=0, description="days that a log is remembered after it was last read; later it would count again"
+    keep_logs: Days = Field(
+        100.0, description="days that a log is remembered after it was last read; later it would count again"
     )
 
     @model_validator(mode="after")

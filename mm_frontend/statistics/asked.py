@@ -10,12 +10,12 @@ from typing import Any
 from mm_lib.model.statistics import AccessDimension, StatisticLevel
 from mm_lib.statistics import figures
 from mm_lib.statistics.figures import Span
+from mm_lib.statistics.lines import YEARS
 
 PREVIOUS, YEAR, NONE = "previous", "year", "none"
 COMPARISONS = (PREVIOUS, YEAR, NONE)
 RANGE = "range"
 DIMENSIONS = tuple(dimension for dimension in AccessDimension if dimension is not AccessDimension.ALL)
-_YEARS = range(1990, 2201)  # others are typing mistakes, and some are beyond what dates can hold
 
 
 @dataclass(frozen=True)
@@ -81,4 +81,4 @@ def read_day(text: str) -> date | None:
         found = date.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.year in _YEARS else None
+    return found if found.year in YEARS else None  # others are typing mistakes, and some beyond what dates can hold

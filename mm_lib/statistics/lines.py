@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 UNKNOWN_COUNTRY = "N/"  # what the reference makes of "N/A", and of embargoed countries
 MAX_NAME = 255
+YEARS = range(1990, 2201)  # one line of another year would make the first or the last page of everything
 
 # Few groups, for each makes an object per line: an IPv4 address without its last part, day and country together.
 _CLASSIC = re.compile(
@@ -116,12 +117,13 @@ def _json_columns(portion: bytes) -> tuple[Columns, int, int]:
 
 @lru_cache(1 << 12)
 def origin_of(text: bytes) -> tuple[date, str] | None:
-    """Day and country. None: there is no such day."""
+    """Day and country. None: there is no such day, or it is far from all that may be in a log."""
     day, _, country = text.decode().split(" ")
     try:
-        return date.fromisoformat(day[:-1]), country_of(country)
+        found = date.fromisoformat(day[:-1])
     except ValueError:
         return None
+    return (found, country_of(country)) if found.year in YEARS else None
 
 
 def country_of(text: str) -> str:

@@ -47,6 +47,9 @@ def test_a_secret_file_that_is_missing_is_named(tmp_path: Path) -> None:
         ("[redirector]\nport = 'x'\n", "redirector.port"),
         ("redirector = 3\n", "redirector"),
         ("[statistics]\nkeep_weeks = 30\n", "keep_days, keep_weeks, keep_months, keep_years must not get shorter"),
+        ("[statistics]\nkeep_years = 9999999\n", "statistics.keep_years"),  # before all dates that there are
+        ("[statistics]\nopen_days = inf\n", "statistics.open_days"),
+        ("[crawler]\npropagation_alarm_hours = inf\n", "crawler.propagation_alarm_hours"),
         ("[redirector\n", "cannot be read"),
     ],
 )

@@ -239,9 +239,10 @@ def test_case_56_of_the_reference(session: Session, tmp_path: Path) -> None:
 def test_malformed_lines_are_counted_and_told(session: Session, admin: Admin, tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     impossible = "IP: 192.0.2.1; DATE: 2024-02-31; COUNTRY: US; REPO: fedora-41; ARCH: x86_64\n"
+    impossible += impossible.replace("2024-02-31", "0001-01-01") + impossible.replace("2024-02-31", "9999-12-31")
     log.write_text(CASE_56 + impossible + '{"@timestamp": 3}\n{"@timestamp"\n[]\n')
     (read,) = admin.ingest(log)
-    assert (read["lines"], read["requests"], read["malformed"]) == (10, 4, 6)
+    assert (read["lines"], read["requests"], read["malformed"]) == (12, 4, 8)
 
 
 @pytest.mark.parametrize(("malformed", "warned"), [(1, False), (3, True)])
