@@ -57,11 +57,11 @@ class HostChange:
 
 
 def changed(cache: MirrorlistCache, changes: Mapping[str, HostChange]) -> list[str]:
-    """Change hosts of a cache that nobody else uses; the names that it does not have."""
-    known = {host.name: number for number, host in enumerate(cache.hosts)}
-    for name in known.keys() & changes.keys():
-        number, change = known[name], changes[name]
-        host = cache.hosts[number]
+    """Change hosts of a cache that nobody else uses, all of a name; the names that it does not have."""
+    for number, host in enumerate(cache.hosts):
+        change = changes.get(host.name)
+        if change is None:
+            continue
         cache.hosts[number] = host._replace(
             bandwidth=host.bandwidth if change.bandwidth is None else change.bandwidth,
             country=host.country if change.country is None else change.country,
@@ -70,7 +70,7 @@ def changed(cache: MirrorlistCache, changes: Mapping[str, HostChange]) -> list[s
         if change.removed:
             for category in cache.categories:
                 category.urls.pop(number, None)
-    return sorted(changes.keys() - known.keys())
+    return sorted(changes.keys() - {host.name for host in cache.hosts})
 
 
 class _Logged:
@@ -97,11 +97,12 @@ class _Understood(NamedTuple):
 class Side:
     """One of the two: an index, and the policy that it is asked by."""
 
-    def __init__(self, index: Index, policy: Policy, numbers_of: Mapping[str, int]) -> None:
+    def __init__(self, index: Index, policy: Policy, hosts: list[tuple[str, str]]) -> None:
         self.index = index
         self._policy = policy._replace(trusted_proxies=0)
-        self._numbers = np.array([numbers_of[host.name] for host in index.hosts], np.intp)
-        places = np.full((len(numbers_of), 3), np.nan)
+        numbers_of = {host: number for number, host in enumerate(hosts)}
+        self._numbers = np.array([numbers_of[host.name, host.site] for host in index.hosts], np.intp)
+        places = np.full((len(hosts), 3), np.nan)
         places[self._numbers] = index.places
         self.ground = Ground(places, policy.nearness_km if "nearness" in policy.factors else None)
         self._understood: dict[Question, _Understood | None] = {}
@@ -212,9 +213,10 @@ class Replay:
 
     def __init__(self, before: tuple[Index, Policy], after: tuple[Index, Policy], geo: GeoSource) -> None:
         sides = (before, after)
-        self.hosts = sorted({host.name for index, _ in sides for host in index.hosts})
-        numbers_of = {name: number for number, name in enumerate(self.hosts)}
-        self._sides = [Side(index, policy, numbers_of) for index, policy in sides]
+        # Names are unique within a site only.
+        hosts = sorted({(host.name, host.site) for index, _ in sides for host in index.hosts})
+        self.hosts = [name for name, _ in hosts]
+        self._sides = [Side(index, policy, hosts) for index, policy in sides]
         self._comparison = Comparison(*(side.ground for side in self._sides))
         self.shares = self._comparison.shares
         self._geo = _Logged(geo)

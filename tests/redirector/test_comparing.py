@@ -190,6 +190,26 @@ def test_the_same_twice_moves_nothing_wherever_clients_stand() -> None:
     assert total["kilometres_before"] == total["kilometres_after"] > 0
 
 
+def first_shares(cache: MirrorlistCache, names: set[str]) -> list[float]:
+    """How many requests get each host of these names first."""
+    addresses, geo = world_of_clients(5)
+    played = Replay((build(cache), BALANCED), (build(cache), BALANCED), geo)
+    played.add((QUESTIONS[0], address, "") for address in addresses)
+    played.finish()
+    return sorted(share for name, share in zip(played.hosts, played.shares[0], strict=True) if name in names)
+
+
+def test_hosts_of_two_sites_that_have_one_name_are_two_hosts() -> None:
+    """Names are unique within a site only. A proposal means both of them."""
+    cache = make(30, 5)
+    shares = first_shares(cache, {host.name for host in cache.hosts[:2]})
+    cache.hosts[:2] = [host._replace(name="mirror", site=host.name) for host in cache.hosts[:2]]
+    assert first_shares(cache, {"mirror"}) == pytest.approx(shares)
+    assert shares[0] > 0
+    assert changed(cache, {"mirror": HostChange(bandwidth=7)}) == []
+    assert [host.bandwidth for host in cache.hosts if host.name == "mirror"] == [7, 7]
+
+
 def test_nearness_counts_on_the_side_whose_tier_it_counts_in() -> None:
     places = np.array([vector(*STOCKHOLM), vector(35.7, 139.7)])
     compared = Comparison(Ground(places, 500.0), Ground(places, 500.0))
