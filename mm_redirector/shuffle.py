@@ -50,10 +50,11 @@ class Random:
     They are at least LEAST, and each is handed out once, whichever threads ask.
     """
 
-    __slots__ = ("_left", "_lock", "_made", "_random")
+    __slots__ = ("_ahead", "_left", "_lock", "_made", "_random")
 
-    def __init__(self, random: np.random.Generator) -> None:
+    def __init__(self, random: np.random.Generator, ahead: int = AHEAD) -> None:
         self._random = random
+        self._ahead = ahead
         self._lock = Lock()
         self._made = np.empty(0)
         self._left = 0
@@ -63,7 +64,7 @@ class Random:
         with self._lock:
             if self._left < number:
                 # A new array: whoever was given a part of the old one may still need it.
-                self._made = self._random.standard_exponential(max(number, AHEAD)) + LEAST
+                self._made = self._random.standard_exponential(max(number, self._ahead)) + LEAST
                 self._left = self._made.size
             self._left -= number
             return self._made[self._left : self._left + number]
@@ -141,7 +142,7 @@ class StableDraw(Draw):
     __slots__ = ("_all",)
 
     def __init__(self, number: int, size: int, nearness: Nearness | None = None) -> None:
-        random = Random(np.random.default_rng(number))
+        random = Random(np.random.default_rng(number), ahead=size)  # one for each host, by its number
         super().__init__(random, nearness)
         self._all = random.variates(size)
 

@@ -138,6 +138,12 @@ def test_the_numbers_of_a_mask_are_its_members() -> None:
         assert numbers(mask(*bits)).tolist() == members(mask(*bits)) == list(bits)
 
 
+def test_a_stable_order_depends_on_no_host_that_was_added_behind() -> None:
+    """Each host's variate depends on the seed and the host alone."""
+    orders = [StableDraw(5, size).first(ALL, len(ALL), BY_WEIGHT) for size in (len(ALL), len(ALL) + 1, 2 * AHEAD)]
+    assert orders[0] == orders[1] == orders[2]
+
+
 def test_nearness_multiplies_the_weight_but_of_uniform_hosts() -> None:
     draw = Draw(Random(np.random.default_rng(4)), lambda hosts: np.where(hosts == 7, 1.0, 0.25))
     everybody, equal = np.arange(40), np.ones(40)
