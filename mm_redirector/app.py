@@ -17,7 +17,6 @@ from mm_redirector.location import NOWHERE, GeoSource
 from mm_redirector.lookup import Target
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
 from mm_redirector.render import Response
-from mm_redirector.selection import Claims, Portion
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Random, fresh, seeded
 
@@ -134,20 +133,10 @@ class Application:
             claims = selection.claims(target, client, asked, index, self._policy)
             if sort is not None:
                 index.claims.keep(key, claims)
-        portion = self._portion(asked, target, claims, index)
+        portion = selection.apportion(target, claims, asked, self._policy)
         order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
         selected = selection.select(target, asked, portion, order)
         return Decision(asked, client, selected, order, index, self._policy)
-
-    def _portion(self, asked: MirrorQuery, target: Target, claims: Claims, index: Index) -> Portion:
-        if asked.path is not None:  # there are too many directories: most of what was remembered would be for nothing
-            return selection.apportion(target, claims, asked, self._policy)
-        place = (target.carriers, claims.number)
-        portion = index.portions.get(place)
-        if portion is None:
-            portion = selection.apportion(target, claims, asked, self._policy)
-            index.portions.keep(place, portion)
-        return portion
 
     def _entry(
         self,

@@ -67,7 +67,6 @@ class Index:
     plans: Memory[Any, Any] = field(default_factory=partial(Memory, 4_096))  # what app.py has made of requests before
     sorts: Memory[Any, int] = field(default_factory=partial(Memory, 1_024))  # sorts of questions, numbered
     claims: Memory[Any, Any] = field(default_factory=partial(Memory, 2_048))  # who may serve a country's clients; 20 MB
-    portions: Memory[Any, Any] = field(default_factory=partial(Memory, 8_192))  # what was apportioned of them; 27 MB
 
     def open_to(self, country: str) -> int:
         """The hosts that serve clients from a country."""
@@ -119,7 +118,7 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
 def pieces(index: Index, pause: Pause = unhurried) -> list[Any]:
     """What there is much of in an index: whoever holds the pieces can let them go one by one."""
     found: list[Any] = []
-    for memory in (index.remembered, index.plans, index.sorts, index.claims, index.portions, index.repositories):
+    for memory in (index.remembered, index.plans, index.sorts, index.claims, index.repositories):
         pause()
         found += tuple(memory.values())
     found += index.hosts
