@@ -6,6 +6,7 @@ import gc
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from itertools import chain, islice
 from multiprocessing import get_context
@@ -38,15 +39,22 @@ class Counters:
         self._stack.close()
 
     def count(self, portions: Iterable[bytes]) -> Iterator[Counted]:
-        """What each portion comes to; few of them are in memory at once."""
+        """What each portion comes to; few of them are in memory at once. Raises BrokenProcessPool."""
         waiting = iter(portions)
         first = list(islice(waiting, 2))
         if len(first) < 2:
             yield from (count(portion, self._salts, self._embargoed, self._systems) for portion in first)
             return
+        try:
+            yield from self._together(chain(first, waiting))
+        except BrokenProcessPool:
+            self._pool = None  # the next log gets a new one
+            raise
+
+    def _together(self, portions: Iterable[bytes]) -> Iterator[Counted]:
         pool = self._started()
         busy: deque[Future[Counted]] = deque()
-        for portion in chain(first, waiting):
+        for portion in portions:
             busy.append(pool.submit(_count, portion))
             if len(busy) > self._processes:
                 yield busy.popleft().result()

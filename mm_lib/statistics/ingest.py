@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,6 +21,7 @@ from mm_lib.statistics.counting import Counters
 from mm_lib.statistics.reading import Log, Progress
 from mm_lib.statistics.tally import SALT_BYTES, Salts, Tally
 
+KILLED = "a process that counted it was killed; there may be too little memory for statistics.processes"
 PART = "is only the beginning of a log that was counted before; nothing of it is counted"
 MANY_FIGURES = 40_000  # are written before more are counted; about 100 MB
 
@@ -60,6 +62,8 @@ class Ingest:
                 return self._read(session, log)
         except reading.UNREADABLE as error:
             return Read(log.name, problem=f"cannot be read: {error}")
+        except BrokenProcessPool:
+            return Read(log.name, problem=KILLED)
 
     def _read(self, session: Session, log: Log) -> Read:
         with log.open() as stream:  # once: the next time another log may be called so

@@ -5,9 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import random
+import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +34,7 @@ from mm_lib.model.statistics import (
     StatisticLevel,
 )
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
-from mm_lib.statistics import reading, record, systems
+from mm_lib.statistics import counting, reading, record, systems
 from mm_lib.statistics.periods import next_start, pieces
 from mm_lib.statistics.record import expire, publish
 from mm_lib.statistics.tally import Figure
@@ -321,6 +325,32 @@ def test_portions_are_counted_by_several_processes(
     log.write_bytes(classic(requests))
     admin.ingest(log)
     assert figures(session) == slow_count(requests, MINIMUM, full=False)
+
+
+def test_a_process_that_is_killed_is_told_and_the_next_log_is_counted(
+    session: Session, admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PORTION", 20_000)
+    started, killed = counting.Counters._started, set[int]()
+
+    def kill_the_first(counters: counting.Counters) -> ProcessPoolExecutor:
+        pool = started(counters)
+        if not killed:
+            wait([pool.submit(time.sleep, 0.2) for _ in range(StatisticsSettings().processes)])  # all have started
+            killed.add(pool.submit(os.getpid).result())
+            os.kill(*killed, signal.SIGKILL)
+        return pool
+
+    monkeypatch.setattr(counting.Counters, "_started", kill_the_first)
+    first, second = list(asking(2000, seed=18)), list(asking(2000, seed=19))
+    logs = tmp_path / "1.log", tmp_path / "2.log"
+    for log, requests in zip(logs, (first, second), strict=True):
+        log.write_bytes(classic(requests))
+    reads = admin.ingest(*logs, code=1)
+    assert ["was killed" in read["problem"] for read in reads] == [True, False]
+    assert figures(session) == slow_count(second, MINIMUM, full=False)
+    admin.ingest(*logs)
+    assert figures(session) == slow_count(first + second, MINIMUM, full=False)
 
 
 def test_a_day_is_closed_without_losing_its_figures_and_late_lines_still_count(
