@@ -194,6 +194,7 @@ def _sums(
 def _without_private(session: Session, found: Mapping[str, _Sums]) -> dict[str, _Sums]:
     """Private mirrors, and those that are gone and may have been private, in one row: the pages are for everybody."""
     public = set(session.scalars(select(Host.name).join(Host.site).where(~Host.private, ~Site.private)))
+    public.discard(OTHER)  # a mirror of that name is one of them
     shown = {name: sums for name, sums in found.items() if name in public}
     others = [sums for name, sums in found.items() if name not in public]
     if others:

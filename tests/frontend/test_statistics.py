@@ -24,6 +24,8 @@ from mm_frontend.statistics import documents
 from mm_lib.database import make_engine, make_sessions, transaction
 from mm_lib.model.statistics import AccessDimension, AccessStatistic, StatisticLevel
 from mm_lib.settings import DatabaseSettings, StatisticsSettings
+from mm_lib.statistics import figures
+from mm_lib.statistics.figures import Known, Span
 from mm_lib.statistics.ingest import Ingest
 from mm_lib.statistics.reading import Log
 from tests import factories
@@ -251,3 +253,17 @@ def test_clients_per_day_are_of_all_days_of_a_period_though_some_have_expired(
     found = twin(client, f"/statistics/{start}?period={longer.value}")["clients_per_day"]
     expired.dispose()
     assert found == round(clients / days, 1)
+
+
+def test_a_mirror_that_is_called_other_is_among_the_other_mirrors(engine: Engine) -> None:
+    """Its requests, or theirs, would be lost."""
+    day = date(2026, 2, 28)
+    before = expected("hosts", day.isoformat(), day.isoformat())["other"]
+    with make_sessions(engine)() as session:
+        factories.host(session, "other")
+        key = {"level": StatisticLevel.DAY, "dimension": AccessDimension.HOST, "start": day, "name": "other"}
+        session.add(AccessStatistic(**key, requests=7, clients=1))
+        session.flush()
+        found = figures.read(session, AccessDimension.HOST, Span(day, day), None, Known(day, day, day))
+        session.rollback()
+    assert {row.name: row.requests for row in found.rows}["other"] == before + 7
