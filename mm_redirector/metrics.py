@@ -304,7 +304,11 @@ class _Exposition(Collector):
         )
         yield self._gauge("process_start_time_seconds", "When the oldest worker started.", "start", min)
         info = InfoMetricFamily("mm_redirector_python", "What the workers run on.")
-        info.add_metric((), {"implementation": platform.python_implementation(), "version": platform.python_version()})
+        compiled = (
+            "no" if __file__.endswith(".py") else "yes"
+        )  # an install without a compiler over one with it is silent
+        values = {"implementation": platform.python_implementation(), "version": platform.python_version()}
+        info.add_metric((), values | {"compiled": compiled})
         yield info
 
     def _gauge(self, name: str, text: str, key: str, combine: Callable[[list[float]], float]) -> Metric:

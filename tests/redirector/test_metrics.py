@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import multiprocessing
@@ -108,6 +109,18 @@ def test_what_others_keep_is_told() -> None:
     assert numbers["mm_redirector_access_log_dropped_lines_total",] == 5
     assert numbers["mm_redirector_workers",] == 1
     assert numbers["process_resident_memory_bytes",] > 1e6
+
+
+def test_whether_it_is_compiled_is_told() -> None:
+    """Of both: `make test` runs this once more on the compiled modules."""
+    expected = "no" if inspect.isfunction(Metrics.observe) else "yes"
+    labels = [
+        sample.labels
+        for family in text_string_to_metric_families(Metrics(Sources()).exposition().decode())
+        for sample in family.samples
+        if sample.name == "mm_redirector_python_info"
+    ]
+    assert [each["compiled"] for each in labels] == [expected]
 
 
 def test_without_a_cache_nothing_is_said_of_it() -> None:
