@@ -809,7 +809,7 @@ _NUMBERS = (
         "id name length lines malformed read_at",
         "name length lines malformed read_at",
         label="name",
-        kept_back="head digest",
+        kept_back="head beginning digest",
         newest_first=True,
     ),
     Table(
