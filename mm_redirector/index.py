@@ -115,17 +115,22 @@ def build(cache: MirrorlistCache, policy: Policy = BALANCED, pause: Pause = unhu
     )
 
 
-def pieces(index: Index, pause: Pause = unhurried) -> list[Any]:
-    """What there is much of in an index: whoever holds the pieces can let them go one by one."""
-    found: list[Any] = []
-    for memory in (index.remembered, index.plans, index.sorts, index.claims, index.repositories):
-        pause()
-        found += tuple(memory.values())
-    found += index.hosts
+def let_go(index: Index, pause: Pause) -> list[Any]:
+    """Forget what was remembered, and return what else there is much of: whoever holds that can free it bit by bit.
+
+    Requests may still be asking the index.
+    """
+    for memory in (index.remembered, index.plans, index.sorts, index.claims):
+        while memory.forget(AT_ONCE):
+            pause()
+    found: list[Any] = [*index.hosts, *index.repositories.values()]
     for category in index.categories:
         pause()
         found += category.pieces()
-    return found
+    return found + index.netblocks.pieces()
+
+
+AT_ONCE = 20  # entries, forgotten in a twentieth of a millisecond
 
 
 def _countries(hosts: Iterable[Host], served: int) -> dict[str, int]:

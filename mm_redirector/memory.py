@@ -31,3 +31,13 @@ class Memory(dict[Key, Value]):
         self[key] = value
         if len(self._order) > self._most:
             self.pop(self._order.popleft(), None)
+
+    def forget(self, number: int) -> bool:
+        """Forget so many of the oldest entries; whether there are more. Others may go on asking and remembering."""
+        for _ in range(number):
+            try:
+                oldest = self._order.popleft()
+            except IndexError:
+                return False
+            self.pop(oldest, None)
+        return True

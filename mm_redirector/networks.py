@@ -39,6 +39,10 @@ class NetblockTable(Generic[Value]):
         for version, networks in found.items():
             self._starts[version], self._values[version] = _intervals(networks, pause)
 
+    def pieces(self) -> list[object]:
+        """What there is much of."""
+        return [around for values in self._values.values() for around in values]
+
     def matches(self, address: Address) -> tuple[Value, ...]:
         """The values of all networks that contain the address, most specific first."""
         version, number = address

@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from mm_lib.cache import codec, file
-from mm_lib.cache.table import unhurried
+from mm_lib.cache.table import Pause, unhurried
 from mm_redirector import index
 from mm_redirector.index import Index
 from mm_redirector.query import Reason, Refusal
@@ -29,7 +29,6 @@ _UNUSABLE = (OSError, codec.CacheError, TypeError, ValueError, AttributeError, L
 
 
 WORK, REST = 0.001, 0.003  # seconds; at half of the load that a core bears, more work would make requests queue up
-PIECES = 100  # freed at once
 
 
 class Pauses:
@@ -96,9 +95,11 @@ class Store:
             if seen is None:
                 raise FileNotFoundError(ENOENT, "it does not exist; `mm-admin cache build` writes it", str(self._path))
             if again or seen != self._seen:
-                data = file.read(self._path)  # a failure here may pass: it is tried again at the next look
+                # At the first time nobody is served yet, so nobody waits for the interpreter.
+                pause = Pauses() if isinstance(self._current, Index) else unhurried
+                data = file.read(self._path, pause)  # a failure here may pass: it is tried again at the next look
                 self._seen = seen
-                prepared = self._prepare(data)
+                prepared = self._prepare(data, pause)
                 self._replace(prepared)
                 self._complained_about = None
                 self.reloads["taken"] += 1
@@ -106,10 +107,8 @@ class Store:
         except _UNUSABLE as error:
             self._complain(error)
 
-    def _prepare(self, data: bytes) -> Index:
+    def _prepare(self, data: bytes, pause: Pause) -> Index:
         """The index of a file's content, made behind the backs of requests."""
-        # At the first time nobody is served yet, so nobody waits for the interpreter.
-        pause = Pauses() if isinstance(self._current, Index) else unhurried
         # The collector would look at every object of the new index at once, and find nothing. They are frozen: it
         # will not look at them later either. The old index has no cycles and ends when its last request does.
         gc.disable()
@@ -123,11 +122,13 @@ class Store:
     def _replace(self, prepared: Index) -> None:
         """Serve from it; the old one goes piece by piece, for to free it at once keeps requests waiting."""
         pause = Pauses()
-        pieces = index.pieces(self._current, pause) if isinstance(self._current, Index) else []
-        self._current = prepared  # from here on the old index lives for the sake of its pieces and of open requests
-        while pieces:
-            pause()
-            del pieces[-PIECES:]
+        old, self._current = self._current, prepared
+        if isinstance(old, Index):
+            pieces = index.let_go(old, pause)
+            del old  # from here on its pieces live for the sake of the list, and of open requests
+            while pieces:
+                pause()
+                del pieces[-index.AT_ONCE :]
 
     def _complain(self, error: Exception) -> None:
         """Once per file and reason, not at every look."""
