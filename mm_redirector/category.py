@@ -75,10 +75,8 @@ class CategoryIndex:
         self._masks = masks
         self._files = category.files
         self._hosts = hosts
-        self._urls: dict[int, list[str]] = {}
-        for number, urls in resting(category.urls.items(), pause):
-            if 0 <= number < len(hosts):
-                self._urls[number] = _ordered(urls)
+        urls_of = resting(category.urls.items(), pause)
+        self._urls = {number: _ordered(urls) for number, urls in urls_of if 0 <= number < len(hosts)}
         self._protocols = frozenset(_protocol(url) for urls in self._urls.values() for url in urls)
         self._most = max((len(urls) for urls in self._urls.values()), default=0)
         self._pause = pause

@@ -100,7 +100,7 @@ class Store:
                 data = file.read(self._path, pause)  # a failure here may pass: it is tried again at the next look
                 self._seen = seen
                 prepared = self._prepare(data, pause)
-                self._replace(prepared)
+                self._replace(prepared, pause)
                 self._complained_about = None
                 self.reloads["taken"] += 1
                 _announce(prepared, self._path)
@@ -119,9 +119,8 @@ class Store:
             gc.enable()
         return prepared
 
-    def _replace(self, prepared: Index) -> None:
+    def _replace(self, prepared: Index, pause: Pause) -> None:
         """Serve from it; the old one goes piece by piece, for to free it at once keeps requests waiting."""
-        pause = Pauses()
         old, self._current = self._current, prepared
         if isinstance(old, Index):
             pieces = index.let_go(old, pause)
