@@ -11,6 +11,7 @@ from typing import Any
 
 import maxminddb
 
+from mm_lib.geo_records import asn_of, country_of, place_of
 from mm_lib.services.doctor import CertificateError, Probes
 from mm_lib.services.errors import ServiceError
 from mm_lib.services.locating import Lookups
@@ -27,8 +28,8 @@ def make(geo: GeoSettings, ca_file: Path | None, timeout: float) -> Probes:
     context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     return Probes(
         resolve=resolve,
-        country=lambda address: _country(countries(address)),
-        asn=lambda address: _asn(asns(address)),
+        country=lambda address: country_of(countries(address)),
+        asn=lambda address: asn_of(asns(address)),
         certificate=lambda name, port: certificate(name, port, context, timeout),
     )
 
@@ -75,33 +76,10 @@ def _lookup(path: Path | None) -> Callable[[str], Mapping[str, Any]]:
     return lookup
 
 
-def _country(record: Mapping[str, Any]) -> str:
-    """MaxMind nests the code, the databases of ip-location-db do not."""
-    nested = record.get("country")
-    code = (nested.get("iso_code") if isinstance(nested, dict) else None) or record.get("country_code")
-    return code.upper() if isinstance(code, str) else ""
-
-
-def _asn(record: Mapping[str, Any]) -> int | None:
-    number = record.get("autonomous_system_number") or record.get("asn")
-    return number if isinstance(number, int) else None
-
-
 def places(geo: GeoSettings) -> Lookups:
     """Addresses to cities and autonomous systems. Raises DatabaseUnusable."""
     cities, asns = _lookup(geo.city_database), _lookup(geo.asn_database)
-    return Lookups(resolve, lambda address: _place(cities(address)), lambda address: _asn(asns(address)))
-
-
-def _place(record: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Databases give the middle of a country for addresses whose city they do not know: nobody stands there."""
-    point = record.get("location")
-    if not record.get("city") or not isinstance(point, dict):
-        return None
-    latitude, longitude = point.get("latitude"), point.get("longitude")
-    if isinstance(latitude, int | float) and isinstance(longitude, int | float):
-        return float(latitude), float(longitude)
-    return None
+    return Lookups(resolve, lambda address: place_of(cities(address)), lambda address: asn_of(asns(address)))
 
 
 def countries(geo: GeoSettings) -> Callable[[str], str]:
@@ -109,7 +87,7 @@ def countries(geo: GeoSettings) -> Callable[[str], str]:
     database = geo.country_database or geo.city_database
     if database is not None:
         found = _lookup(database)
-        return lambda address: _country(found(address))
+        return lambda address: country_of(found(address))
     try:
         from iptocc import country_code  # an extra, and half a megabyte of tables
     except ImportError:

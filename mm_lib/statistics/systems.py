@@ -8,6 +8,7 @@ from pathlib import Path
 
 import maxminddb
 
+from mm_lib.geo_records import asn_of
 from mm_lib.statistics.lines import system_name
 
 MOST_NETWORKS = 80_000  # that a process remembers, twice; 15 MB
@@ -41,8 +42,8 @@ class Systems(dict[bytes, bytes]):
             return b""
         if not isinstance(record, dict):
             return b""
-        number = record.get("autonomous_system_number") or record.get("asn")
-        return _name(number) if isinstance(number, int) else b""
+        number = asn_of(record)
+        return b"" if number is None else _name(number)
 
 
 @lru_cache(1 << 17)
