@@ -116,5 +116,16 @@ class Apache(Server):
         super().__init__(["/usr/sbin/apache2", "-DFOREGROUND", "-f", str(config)], directory, port)
 
     def requests(self) -> list[str]:
-        """What it was asked so far: "METHOD /path status"."""
-        return (self.directory / "asked.log").read_text().splitlines()
+        """What it was asked so far: "METHOD /path status". Apache logs after it answered."""
+        text, before = "", None
+        while text != before:
+            time.sleep(0.1)
+            before, text = text, (self.directory / "asked.log").read_text()
+        return text.splitlines()
+
+    def was_asked(self, line: str, patience: float = 5.0) -> bool:
+        """Whether it was asked that; it is given so many seconds to say so."""
+        end = time.monotonic() + patience
+        while not (asked := line in self.requests()) and time.monotonic() < end:
+            pass
+        return asked

@@ -137,7 +137,7 @@ def test_pages_with_rough_sizes_need_no_further_questions_when_times_agree(tmp_p
         assert not [line for line in apache.requests() if "big.rpm" in line]
         os.utime(mirror / "a/big.rpm")
         assert verdicts(crawl_one((apache.url.rstrip("/"),), tree)) == {1: OK}
-        assert "HEAD /a/big.rpm 200" in apache.requests()
+        assert apache.was_asked("HEAD /a/big.rpm 200")
 
 
 def test_files_that_a_server_hides_from_its_pages_are_asked_for(tmp_path: Path) -> None:

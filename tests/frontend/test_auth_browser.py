@@ -65,6 +65,7 @@ def sign_in(page: Page) -> None:
 
 
 def looked_at(page: Page) -> None:
+    page.wait_for_load_state()  # a click waits for the answer's first bytes only
     page.evaluate(AXE)
     assert page.evaluate(CHECK, RULES) == {}, page.url
     assert fits(page), page.url

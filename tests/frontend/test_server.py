@@ -78,6 +78,7 @@ def phone(address: str) -> Iterator[tuple[Page, list[str]]]:
 
 def fits(page: Page) -> bool:
     """Nothing has to be scrolled sideways to."""
+    page.wait_for_load_state()  # a click waits for the answer's first bytes only: there may be no element yet
     return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
 
 
