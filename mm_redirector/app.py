@@ -115,27 +115,35 @@ class Application:
         return plan
 
     def _decide(
-        self, plan: Plan | Refusal, index: Index | Refusal, environ: Mapping[str, Any], draw: Random
+        self,
+        plan: Plan | Refusal,
+        index: Index | Refusal,
+        environ: Mapping[str, Any],
+        draw: Random,
+        *,
+        whole: bool = False,  # also hosts that the answer does not show
     ) -> Decision | Refusal:
         if isinstance(plan, Refusal):
             return plan
         if isinstance(index, Refusal):
             return index
         asked, target, sort = plan
+        most = selection.ALL if whole else render.shown(asked)
         claimed = asked.ip or query.client_address(environ, self._policy.trusted_proxies)
         client = location.locate(claimed, asked.ip is not None, index, self._geo, coarsely=asked.stable)
         if isinstance(client, Refusal):
             return client
-        # For clients of one country and the same networks the same hosts have claims, whatever directory they want.
-        key = (sort, client.country, client.netblocks, client.asn if client.asn in index.asn_hosts else None)
+        # For clients of one country the same hosts have claims, whatever directory they want.
+        key = (sort, client.country)
         claims = index.claims.get(key) if sort is not None else None
         if claims is None:
             claims = selection.claims(target, client, asked, index, self._policy)
             if sort is not None:
                 index.claims.keep(key, claims)
-        portion = selection.apportion(target, claims, asked, self._policy)
+        tiers = selection.stages(claims, client, asked, index)
+        shares = selection.apportion(target, tiers, asked, self._policy, most)
         order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
-        selected = selection.select(target, asked, portion, order)
+        selected = selection.select(target, asked, shares, order, most)
         return Decision(asked, client, selected, order, index, self._policy)
 
     def _entry(
@@ -226,7 +234,7 @@ class Application:
         draw = seeded(parameters["seed"]) if "seed" in parameters else self._draw
         index = self._current()
         plan = _understand(asked, index)
-        return self._decide(plan, index, environ, draw)
+        return self._decide(plan, index, environ, draw, whole=True)
 
     def _refuse_explanation(self, environ: Mapping[str, Any], now: int) -> Refusal | None:
         policy = self._policy

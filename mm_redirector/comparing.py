@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_redirector.selection import EARTH_RADIUS_KM, fading
-from mm_redirector.shuffle import Hosts, Numbers, Truths
+from mm_redirector.shuffle import Hosts, Numbers
+
+Truths = NDArray[np.bool_]
 
 AT_ONCE = 1 << 16  # clients times hosts: what fits into the caches of a processor
 

@@ -66,7 +66,7 @@ class Index:
     remembered: Memory[Any, Any] = field(default_factory=partial(Memory, 10_000))  # what lookup.find has found before
     plans: Memory[Any, Any] = field(default_factory=partial(Memory, 4_096))  # what app.py has made of requests before
     sorts: Memory[Any, int] = field(default_factory=partial(Memory, 1_024))  # sorts of questions, numbered
-    claims: Memory[Any, Any] = field(default_factory=partial(Memory, 2_048))  # who may serve a country's clients; 20 MB
+    claims: Memory[Any, Any] = field(default_factory=partial(Memory, 2_048))  # who may serve a country's clients
 
     def open_to(self, country: str) -> int:
         """The hosts that serve clients from a country."""

@@ -27,7 +27,7 @@ from mm_redirector.index import Index
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import METALINK4_TYPE, Form, Kind, MirrorQuery, Reason, Refusal
-from mm_redirector.selection import Selection, TierKind, continental
+from mm_redirector.selection import ALL, Selection, TierKind, continental
 
 TEXT = "text/plain"
 METALINK = "application/metalink+xml"
@@ -86,6 +86,13 @@ def respond(selection: Selection, query: MirrorQuery, client: ClientLocation, in
     if form is Form.META4:
         return _response(HTTPStatus.OK, METALINK4_TYPE, _metalink4(selection, now), _VARY)
     return _response(HTTPStatus.OK, JSON, as_json(_describe(selection, query, client, index)))
+
+
+def shown(query: MirrorQuery) -> int:
+    """How many hosts an answer can name."""
+    if query.form is not Form.REDIRECT:
+        return ALL
+    return MAX_LINKS if query.kind is Kind.REDIRECT else 1
 
 
 def refuse(refusal: Refusal, kind: Kind | None, now: int) -> Response:
@@ -193,7 +200,7 @@ def _heading(selection: Selection, query: MirrorQuery, client: ClientLocation, i
     """The comment lines above a list."""
     text, start = f"# {selection.target.title} ", 0
     netblock = False
-    for kind, names, mask, _, number, cut in selection.shares:
+    for kind, names, mask, _, number, cut, _ in selection.shares:
         if kind is _CONTINENT:
             names = continental(mask, selection.hosts[start : start + number], cut, client, index)  # noqa: PLW2901
         if kind is not _NETBLOCK:

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
@@ -24,7 +24,7 @@ from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation, GeoSource
 from mm_redirector.lookup import Target
 from mm_redirector.query import Kind, MirrorQuery, Reason, Refusal
-from mm_redirector.selection import UNIFORM, Claims, Share, TierKind
+from mm_redirector.selection import UNIFORM, Share, Stage, TierKind
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Hosts, numbers
 
@@ -106,7 +106,8 @@ class Side:
         places[self._numbers] = index.places
         self.ground = Ground(places, policy.nearness_km if "nearness" in policy.factors else None)
         self._understood: dict[Question, _Understood | None] = {}
-        self._claims: dict[Any, Claims] = {}
+        self._tiers: dict[Any, tuple[int, tuple[Stage, ...]]] = {}
+        self._numbering = count()  # of tiers; never used again, so that what was forgotten is nobody else's
         self._firsts: dict[Any, First | None] = {}
         self._alike: dict[Any, First] = {}
 
@@ -130,14 +131,17 @@ class Side:
         if understood is None:
             return None
         asked, target, sort = understood
-        claims = self._claims.get((sort, kind))
-        if claims is None:
-            _make_room(self._claims)
-            claims = self._claims[sort, kind] = selection.claims(target, kind, asked, self.index, self._policy)
-        key = target.carriers, claims.number
+        tiers = self._tiers.get((sort, kind))
+        if tiers is None:
+            _make_room(self._tiers)
+            claims = selection.claims(target, kind, asked, self.index, self._policy)
+            tiers = next(self._numbering), selection.stages(claims, kind, asked, self.index)
+            self._tiers[sort, kind] = tiers
+        number, stages = tiers
+        key = target.carriers, number
         if key not in self._firsts:
             _make_room(self._firsts)
-            self._firsts[key] = self._apportion(asked, target, claims)
+            self._firsts[key] = self._apportion(asked, target, stages)
         return self._firsts[key]
 
     def _find(self, question: Question) -> _Understood | None:
@@ -157,9 +161,9 @@ class Side:
                 return None
         return None
 
-    def _apportion(self, asked: MirrorQuery, target: Target, claims: Claims) -> First | None:
-        portion = selection.apportion(target, claims, asked, self._policy)
-        share = next((share for share in portion.shares if share.number), None)
+    def _apportion(self, asked: MirrorQuery, target: Target, stages: Iterable[Stage]) -> First | None:
+        shares = selection.apportion(target, stages, asked, self._policy)
+        share = next((share for share in shares if share.number), None)
         if share is None:
             return None
         # Directories differ in who has them, but often not in who of a country has them.
@@ -172,7 +176,7 @@ class Side:
     def _weigh(self, target: Target, share: Share) -> First:
         hosts = numbers(share.fresh)
         weighed = share.kind not in UNIFORM
-        weights = 1.0 / target.category.inverse_weights[hosts] if weighed else np.ones(hosts.size)
+        weights = target.category.weights[hosts] if weighed else np.ones(hosts.size)
         return First(self._numbers[hosts], weights, weighed, share.kind in NEAR)
 
 

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mm_redirector.address import network_of
-from mm_redirector.category import View
+from mm_redirector.category import CategoryIndex, View
 from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import GLOBAL, MirrorQuery
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import (
-    Draw,
-    Hosts,
-    Lots,
-    Nearness,
-    Numbers,
-    Random,
-    StableDraw,
-    flags,
-    lots,
-    numbers,
-    seed,
-    union,
-)
+from mm_redirector.shuffle import Draw, Hosts, Nearness, Numbers, Pool, Random, StableDraw, seed, union
 
 EARTH_RADIUS_KM = 6371.0
 MIN_NEARNESS = 0.05  # farther away than a few thousand kilometres, the distance says little
@@ -84,15 +70,7 @@ class Share(NamedTuple):
     fresh: int  # those whom no earlier tier has
     number: int  # how many of them
     cut: bool  # there are more
-
-
-class Portion(NamedTuple):
-    """All of an answer but chance: what its tiers are, and of whom how many are drawn."""
-
-    shares: tuple[Share, ...]
-    hosts: Hosts  # the fresh ones of all shares
-    lots: Lots  # theirs
-    number: int  # of them to be drawn
+    pool: Pool | None  # where so few of them are needed that they are drawn one by one
 
 
 class Selection(NamedTuple):
@@ -100,14 +78,14 @@ class Selection(NamedTuple):
 
     target: Target
     view: View
-    shares: tuple[Share, ...]  # with the numbers of hosts that were drawn
-    hosts: list[int]  # all of them, in the order of the answer
+    shares: list[Share]  # with the numbers of hosts that there are to be drawn
+    hosts: list[int]  # those who were drawn, in the order of the answer
 
     @property
     def tiers(self) -> list[Tier]:
         """The hosts, tier by tier."""
         tiers, start = [], 0
-        for kind, names, mask, _, number, cut in self.shares:
+        for kind, names, mask, _, number, cut, _ in self.shares:
             tiers.append(Tier(kind, names, mask, self.hosts[start : start + number], cut))
             start += number
         return tiers
@@ -119,36 +97,55 @@ class Stage(NamedTuple):
     kind: TierKind
     names: tuple[str, ...]
     hosts: int
-    telling: int = -1  # without any of these it is no tier of its own
+    telling: int  # without any of these it is no tier of its own
+    pool: Pool | None = None  # the same hosts, where there may be many more than are needed
 
 
 class Claims(NamedTuple):
-    """Who may serve the clients of one kind, and by which claim: all but the directory, chance and the place."""
+    """Who may serve the clients of one country, and by which claim: all but networks, directory, chance and place."""
 
-    stages: tuple[Stage, ...]
-    lots: Lots  # for drawing from all stages at once
-    number: int  # no other ones ever have the same
+    servable: int  # who may serve a client whose network it claimed
+    groups: tuple[Stage, ...]  # location groups that were asked for
+    places: tuple[Stage, ...]  # countries
+    stages: tuple[Stage, ...]  # both
 
 
 _NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
 UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
-_REQUESTED, _GLOBAL = TierKind.REQUESTED, TierKind.GLOBAL  # asking an Enum for a member is slow
-_UNLIMITED = 1 << 30
-_COUNTER = count()
+_LOCATION, _REQUESTED, _GLOBAL = TierKind.LOCATION, TierKind.REQUESTED, TierKind.GLOBAL  # members are found slowly
+ALL = 1 << 30  # more hosts than there are
+SPARSE = 4  # times as many hosts as are needed, and they are drawn one by one
+TRIES = 4  # for each host that is needed
 
 
 def claims(target: Target, client: ClientLocation, query: MirrorQuery, index: Index, policy: Policy) -> Claims:
-    """Who may serve such clients. Of the client only its networks, country and continent count; of the target only
-    its category, and more of it where the question is bound to its directory.
+    """Who may serve such clients. Of the client only its country and continent count; of the target only its
+    category, and more of it where the question is bound to its directory.
     """
     servable = -1
     for reason, passing in filters(target, target.category.view(query.choice), query, index):
         if reason is not Exclusion.NOT_UP_TO_DATE or bound(target, query):
             servable &= passing
-    allowed = servable & index.public & index.open_to(client.country)
-    groups = query.locations if policy.location_groups else ()
-    stages = tuple(_stages(client, query, index, _Hosts(servable, allowed), groups))
-    return Claims(stages, _lots(stages, target.category.inverse_weights), next(_COUNTER))
+    hosts = _Hosts(servable, servable & index.public & index.open_to(client.country), target.category)
+    requested = _requested(query.countries, hosts, index) if query.countries else None
+    places = tuple(_by_place(client, hosts, index)) if requested is None else (requested,)
+    groups = tuple(_by_group(query.locations if policy.location_groups else (), hosts, index))
+    return Claims(servable, groups, places, groups + places)
+
+
+def stages(found: Claims, client: ClientLocation, query: MirrorQuery, index: Index) -> tuple[Stage, ...]:
+    """The tiers that the client could get, in their order."""
+    if query.countries or not query.networks:
+        return found.stages
+    systems = index.asn_hosts.get(client.asn, 0) if client.asn is not None else 0
+    if not client.netblocks and not systems:  # most
+        return found.stages
+    return (
+        *_by_network(client, found.servable),
+        *found.groups,
+        *_by_asn(client, systems & found.servable),
+        *found.places,
+    )
 
 
 def bound(target: Target, query: MirrorQuery) -> bool:
@@ -156,50 +153,35 @@ def bound(target: Target, query: MirrorQuery) -> bool:
     return bool(query.countries or query.locations or target.path in target.category.reserved)
 
 
-def _lots(stages: Iterable[Stage], inverse_weights: Numbers) -> Lots:
-    """How to draw from all stages at once: hosts of earlier ones first, each by the rules of its stage."""
-    size = inverse_weights.size
-    rank = np.zeros(size, np.uint16)
-    left, alike = (1 << size) - 1, 0
-    for kind, _, mask, _ in stages:
-        if kind in UNIFORM:
-            alike |= mask & left
-        left &= ~mask
-        rank += flags(left, size)  # the rank of a host is the number of stages before the first one that has it
-    if not alike:
-        return lots(inverse_weights, rank)
-    uniform = flags(alike, size).view(np.bool_)
-    return lots(np.where(uniform, 1.0, inverse_weights), rank, uniform)
-
-
-def apportion(target: Target, found: Claims, query: MirrorQuery, policy: Policy) -> Portion:
-    """Which tiers an answer has and how many hosts of each."""
-    carriers, minimum, most = target.carriers, policy.minimum_hosts, policy.max_hosts
-    enough = max(most, minimum) if most else _UNLIMITED
+def apportion(
+    target: Target, tiers: Iterable[Stage], query: MirrorQuery, policy: Policy, most: int = ALL
+) -> list[Share]:
+    """Which tiers an answer has and how many hosts of each; no more tiers than have the first `most` hosts."""
+    carriers, minimum = target.carriers, policy.minimum_hosts
+    enough = max(policy.max_hosts, minimum) if policy.max_hosts else ALL
     shares: list[Share] = []
-    total = seen = everybody = 0
-    for kind, names, claiming, telling in found.stages:
+    total = seen = 0
+    for kind, names, claiming, telling, pool in tiers:
         mask = claiming & carriers
         # A country that was asked for is named though none of its hosts may serve the client.
         if not mask & telling and kind is not _REQUESTED:
             continue
-        if kind is _GLOBAL and not most and total >= minimum:
+        if kind is _GLOBAL and enough == ALL and total >= minimum:
             break
         # What the client asked for by name it gets in full; else the list ends when it is long enough.
-        need = enough - total if kind is not _REQUESTED else _UNLIMITED
-        if need <= 0:
+        need = enough - total if kind is not _REQUESTED else ALL
+        if need <= 0 or total >= most:
             break
         fresh = mask & ~seen
         there = fresh.bit_count()
-        # Who is not drawn from a group may still stand in a country that was asked for: _apart() looks.
+        # Who is not drawn from a group may still stand in a country that was asked for: select() looks.
         if there <= need or not query.locations:
             seen |= mask
         number = min(there, need)
-        shares.append(Share(kind, names, mask, fresh, number, number < there))
-        everybody |= fresh
+        some = pool if there >= SPARSE * number else None
+        shares.append(Share(kind, names, mask, fresh, number, number < there, some))
         total += number
-    hosts = numbers(everybody)
-    return Portion(tuple(shares), hosts, found.lots.of(hosts), total)
+    return shares
 
 
 def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
@@ -217,28 +199,31 @@ def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
     )
 
 
-def select(target: Target, query: MirrorQuery, portion: Portion, draw: Draw) -> Selection:
-    """Draw the hosts of every share, each in its order."""
-    shares, fresh, lots_of_fresh, number = portion
-    view = target.category.view(query.choice)
-    if query.locations and any(share.kind is TierKind.LOCATION for share in shares):
-        return Selection(target, view, *_apart(shares, target.category.inverse_weights, draw))
-    hosts = draw.first(fresh, number, lots_of_fresh)
-    return Selection(target, view, shares, hosts)
+def select(target: Target, query: MirrorQuery, shares: list[Share], draw: Draw, most: int = ALL) -> Selection:
+    """Draw the hosts of every share, each in its order; of all no more than the first `most`."""
+    weights = target.category.weights
+    hosts: list[int] = []
+    if query.locations and any(share.kind is _LOCATION for share in shares):
+        shares = _apart(shares, weights, draw, hosts)
+    else:
+        for kind, _, _, fresh, number, _, pool in shares:
+            left = min(number, most - len(hosts))
+            if left == 1 and fresh & (fresh - 1) == 0:
+                hosts.append(fresh.bit_length() - 1)
+            elif left > 0:
+                hosts += draw.first(fresh, left, None if kind in UNIFORM else weights, pool, TRIES * number)
+    return Selection(target, target.category.view(query.choice), shares, hosts)
 
 
-def _apart(shares: Iterable[Share], inverse_weights: Numbers, draw: Draw) -> tuple[tuple[Share, ...], list[int]]:
+def _apart(shares: Iterable[Share], weights: Numbers, draw: Draw, hosts: list[int]) -> list[Share]:
     """Share by share: hosts that were not drawn from a location group may be in a later tier."""
     settled: list[Share] = []
-    hosts: list[int] = []
     for share in shares:
-        left = share.fresh & ~union(1 << host for host in hosts)
-        alone = _lots([Stage(share.kind, share.names, left)], inverse_weights)
-        rest = numbers(left)
-        drawn = draw.first(rest, share.number, alone.of(rest))
+        left = share.fresh & ~union([1 << host for host in hosts])
+        drawn = draw.first(left, share.number, None if share.kind in UNIFORM else weights)
         settled.append(share._replace(number=len(drawn), cut=len(drawn) < left.bit_count()))
         hosts += drawn
-    return tuple(settled), hosts
+    return settled
 
 
 def filters(target: Target, view: View, query: MirrorQuery, index: Index) -> list[tuple[Exclusion, int]]:
@@ -290,24 +275,7 @@ class _Hosts(NamedTuple):
 
     servable: int  # up to date, with a URL; private ones, too
     allowed: int  # those of them that serve every client of the client's country
-
-
-def _stages(
-    client: ClientLocation, query: MirrorQuery, index: Index, hosts: _Hosts, groups: Sequence[str]
-) -> Iterator[Stage]:
-    """The tiers in their order; whoever asks stops when it has enough."""
-    if query.countries:
-        requested = _requested(query.countries, hosts, index)
-        if requested is not None:
-            yield from _by_group(groups, hosts, index)
-            yield requested
-            return
-    elif query.networks:
-        yield from _by_network(client, hosts)
-    yield from _by_group(groups, hosts, index)
-    if query.networks and not query.countries:
-        yield from _by_asn(client, hosts, index)
-    yield from _by_place(client, hosts, index)
+    category: CategoryIndex
 
 
 def _requested(countries: Iterable[str], hosts: _Hosts, index: Index) -> Stage | None:
@@ -323,39 +291,43 @@ def _requested(countries: Iterable[str], hosts: _Hosts, index: Index) -> Stage |
         continents = sorted({index.continent_of[name] for name in capitals if name in index.continent_of})
         neighbours = [name for continent in continents for name in index.continents.get(continent, ())]
         found = _with_hosts(neighbours, public, index)
-    return Stage(TierKind.REQUESTED, tuple(found), union(found.values()) & hosts.allowed) if found else None
+    if not found:
+        return None
+    allowed = union(found.values()) & hosts.allowed
+    return Stage(TierKind.REQUESTED, tuple(found), allowed, allowed)
 
 
-def _by_network(client: ClientLocation, hosts: _Hosts) -> Iterator[Stage]:
+def _by_network(client: ClientLocation, servable: int) -> Iterator[Stage]:
     """Hosts that claimed a netblock around the client; private ones and those for other countries as well."""
     for claim in client.netblocks:
-        if found := claim.hosts & hosts.servable:
-            yield Stage(TierKind.NETBLOCK, (claim.netblock,), found)
+        if found := claim.hosts & servable:
+            yield Stage(TierKind.NETBLOCK, (claim.netblock,), found, found)
 
 
-def _by_asn(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[Stage]:
+def _by_asn(client: ClientLocation, found: int) -> Iterator[Stage]:
     """Hosts that claimed the client's autonomous system; again all of them."""
-    if client.asn is not None and (found := index.asn_hosts.get(client.asn, 0) & hosts.servable):
-        yield Stage(TierKind.ASN, (str(client.asn),), found)
+    if found:
+        yield Stage(TierKind.ASN, (str(client.asn),), found, found)
 
 
 def _by_group(groups: Iterable[str], hosts: _Hosts, index: Index) -> Iterator[Stage]:
     for group in groups:
         if found := index.location_hosts.get(group, 0) & hosts.allowed:
-            yield Stage(TierKind.LOCATION, (group,), found)
+            yield Stage(TierKind.LOCATION, (group,), found, found)
 
 
 def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[Stage]:
     """The client's country, the rest of its continent, all the world."""
     allowed = hosts.allowed
     own = index.countries.get(client.country, 0)
+    pool = hosts.category.pool
     if found := own & allowed:
-        yield Stage(TierKind.COUNTRY, (client.country,), found)
+        yield Stage(TierKind.COUNTRY, (client.country,), found, found, pool(found))
     found = index.continent_hosts.get(client.continent, 0) & allowed
-    if found & ~own:
-        yield Stage(TierKind.CONTINENT, (), found, ~own)
+    if abroad := found & ~own:
+        yield Stage(TierKind.CONTINENT, (), found, abroad, pool(found))
     if allowed:
-        yield Stage(TierKind.GLOBAL, (GLOBAL.lower(),), allowed)
+        yield Stage(TierKind.GLOBAL, (GLOBAL.lower(),), allowed, allowed, pool(allowed))
 
 
 def countries_of(tier: Tier, index: Index, client: ClientLocation) -> tuple[str, ...]:

@@ -10,19 +10,17 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from itertools import compress
 from threading import Lock
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]  # one per host, by number
-Truths = NDArray[np.bool_]
 Hosts = NDArray[np.intp]  # numbers of hosts
-Ranks = NDArray[np.unsignedinteger] | NDArray[np.signedinteger]  # one per host, by number
 Nearness = Callable[[Hosts], Numbers]  # hosts -> factors in (0, 1]
 
-LEAST = 2.0**-60  # a variate of 0 would stand before all ranks
 AHEAD = 4096  # variates, made in 20 microseconds
+SPARE = 2  # variates, and half as many again as hosts are wanted: so many are often enough
+FEW = 8  # of fewer hosts Python finds the order sooner than numpy does
 MANY = 256  # of fewer it is quicker to sort all than to find the best first
 
 _TRUTH = bytes.maketrans(b"01", b"\x00\x01")
@@ -47,60 +45,57 @@ def numbers(mask: int) -> Hosts:
 class Random:
     """Standard exponential variates, made many at once: to ask numpy for a few costs as much as for hundreds.
 
-    They are at least LEAST, and each is handed out once, whichever threads ask.
+    Each is handed out once, whichever threads ask.
     """
 
-    __slots__ = ("_ahead", "_left", "_lock", "_made", "_random")
+    __slots__ = ("_ahead", "_given", "_lock", "_made", "_random")
 
     def __init__(self, random: np.random.Generator, ahead: int = AHEAD) -> None:
         self._random = random
         self._ahead = ahead
         self._lock = Lock()
         self._made = np.empty(0)
-        self._left = 0
+        self._given = 0
 
     def variates(self, number: int) -> Numbers:
         """So many. The array is not to be changed."""
         with self._lock:
-            if self._left < number:
+            start = self._given
+            if self._made.size - start < number:
                 # A new array: whoever was given a part of the old one may still need it.
-                self._made = self._random.standard_exponential(max(number, self._ahead)) + LEAST
-                self._left = self._made.size
-            self._left -= number
-            return self._made[self._left : self._left + number]
+                self._made = self._random.standard_exponential(max(number, self._ahead))
+                start = 0
+            self._given = start + number
+            return self._made[start : start + number]
 
 
-class Lots(NamedTuple):
-    """What the order of hosts depends on, but for chance and the client's place; each array has one entry per host."""
+class Pool:
+    """Hosts of which a few are drawn, one by one, in a time that does not grow with their number.
 
-    inverse: Numbers  # 1 / weight, times a power of two that keeps ranks apart
-    uniform: Truths | None = None  # of whom nearness does not count; None: it counts for all
-    rank: Numbers | None = None  # where there are too many ranks for powers of two
-
-    def of(self, hosts: Hosts) -> Lots:
-        """Of these hosts only, in their order."""
-        return Lots(
-            self.inverse.take(hosts),
-            None if self.uniform is None else self.uniform.take(hosts),
-            None if self.rank is None else self.rank.take(hosts),
-        )
-
-
-def lots(inverse_weights: Numbers, rank: Ranks, uniform: Truths | None = None) -> Lots:
-    """Hosts with a lower rank (0, 1, ...) stand before those with a higher one, whatever their weights (1e-9 to 1e9).
-
-    A variate is at least LEAST and below 64, nearness divides it by 1 to 20: the keys of one rank differ by less
-    than 2**_APART, so a factor of that keeps ranks apart.
+    A variate v is exponential, so exp(-v) is uniform: the hosts cut the line of variates into pieces that are as
+    likely as their weights.
     """
-    if rank.max(initial=0) >= _RANKS:
-        return Lots(inverse_weights, uniform, rank.astype(np.float64))
-    return Lots(inverse_weights * _FACTORS.take(rank), uniform)
 
+    __slots__ = ("_mask", "_prepared", "_weights", "octets")
 
-_APART = 132
-_RANKS = 14  # 2**(14 * _APART - _LOWEST) times any weight can be represented, and 2**-_LOWEST too
-_LOWEST = 900
-_FACTORS = np.ldexp(1.0, np.arange(_RANKS) * _APART - _LOWEST)
+    def __init__(self, mask: int, weights: Numbers) -> None:
+        self.octets = (mask.bit_length() + 7) // 8  # that a mask of some of them has
+        self._mask = mask
+        self._weights = weights  # of all hosts, by number
+        self._prepared: tuple[Hosts, Numbers] | None = None
+
+    def draw(self, variates: Numbers) -> list[int]:
+        """A host for each variate, whatever was drawn before."""
+        hosts, edges = self._prepared or self._prepare()
+        drawn: list[int] = hosts.take(edges.searchsorted(variates)).tolist()
+        return drawn
+
+    def _prepare(self) -> tuple[Hosts, Numbers]:
+        """The hosts, and where the piece of each but the last ends. Only those of whom many need a part do this."""
+        hosts = numbers(self._mask)
+        behind = self._weights.take(hosts)[::-1].cumsum()[::-1]  # the weight of each and of those that follow it
+        self._prepared = hosts, -np.log(behind[1:] / behind[0])
+        return self._prepared
 
 
 class Draw:
@@ -112,20 +107,52 @@ class Draw:
         self._random = random
         self.nearness = nearness
 
-    def first(self, hosts: Hosts, need: int, lots: Lots) -> list[int]:
-        """At most `need` of the hosts, drawn by rank and weight; the lots are theirs."""
-        inverse, uniform, rank = lots
-        keys = self._variates(hosts) * inverse
-        if self.nearness is not None:
-            factors = self.nearness(hosts)
-            keys /= factors if uniform is None else np.where(uniform, 1.0, factors)
-        if rank is not None:  # keys below 1, in the same order, so that ranks keep apart
-            keys /= keys + 1.0
-            keys += rank
-        if hosts.size > MANY and need < hosts.size:
-            best = keys.argpartition(need)[:need]
+    def first(
+        self, mask: int, most: int, weights: Numbers | None, pool: Pool | None = None, tries: int = 0
+    ) -> list[int]:
+        """At most so many of the hosts, by weight; None: all have the same, and nearness does not count either.
+
+        From a pool that has them, and perhaps others, they are drawn one by one at first: the same law, for whoever
+        may not be drawn (again) is passed over. What so many tries do not find is found by putting the rest in order.
+        """
+        if pool is None or self.nearness is not None:
+            few = self.nearness is None and mask.bit_count() < FEW
+            return self._few(mask, most, weights) if few else self._in_order(mask, most, weights)
+        found: list[int] = []
+        while tries > 0 and len(found) < most:
+            number = min(most + most // 2 + SPARE, tries)
+            tries -= number
+            octets = mask.to_bytes(pool.octets, "little")
+            for host in dict.fromkeys(pool.draw(self._random.variates(number))):
+                if octets[host >> 3] >> (host & 7) & 1:
+                    found.append(host)
+                    if len(found) == most:
+                        return found
+            mask &= ~union([1 << host for host in found])
+        return found + self._in_order(mask, most - len(found), weights)
+
+    def _few(self, mask: int, most: int, weights: Numbers | None) -> list[int]:
+        """As _in_order(), where a dozen calls of numpy take longer."""
+        hosts: list[int] = []
+        while mask:
+            hosts.append(mask.bit_length() - 1)
+            mask ^= 1 << hosts[-1]
+        keys: list[float] = self._random.variates(len(hosts)).tolist()
+        if weights is not None:
+            keys = [key / weights.item(host) for key, host in zip(keys, hosts, strict=True)]
+        return [host for _, host in sorted(zip(keys, hosts, strict=True))[:most]]
+
+    def _in_order(self, mask: int, most: int, weights: Numbers | None) -> list[int]:
+        hosts = numbers(mask)
+        keys = self._variates(hosts)
+        if weights is not None:
+            keys = keys / weights.take(hosts)
+            if self.nearness is not None:
+                keys /= self.nearness(hosts)
+        if hosts.size > MANY and most < hosts.size:
+            best = keys.argpartition(most)[:most]
             hosts, keys = hosts[best], keys[best]
-        order: list[int] = hosts.take(keys.argsort()[:need]).tolist()
+        order: list[int] = hosts.take(keys.argsort()[:most]).tolist()
         return order
 
     def _variates(self, hosts: Hosts) -> Numbers:
@@ -145,6 +172,17 @@ class StableDraw(Draw):
         random = Random(np.random.default_rng(number), ahead=size)  # one for each host, by its number
         super().__init__(random, nearness)
         self._all = random.variates(size)
+
+    def first(
+        self,
+        mask: int,
+        most: int,
+        weights: Numbers | None,
+        pool: Pool | None = None,  # noqa: ARG002  # to draw one by one would need as many variates as tries
+        tries: int = 0,  # noqa: ARG002
+    ) -> list[int]:
+        """At most so many of the hosts, by weight and by what each host's variate is."""
+        return self._in_order(mask, most, weights)
 
     def _variates(self, hosts: Hosts) -> Numbers:
         return self._all.take(hosts)

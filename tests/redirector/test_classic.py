@@ -131,7 +131,7 @@ def test_only_bandwidth_weighs() -> None:
     """Neither health nor nearness (1.5, end; 1.6)."""
     index = build(world(), CLASSIC)
     weights = index.categories[0].weights
-    assert weights == [float(one.bandwidth) for one in world().hosts]
+    assert weights.tolist() == [float(one.bandwidth) for one in world().hosts]
 
 
 def test_a_second_host_is_drawn_by_bandwidth_among_those_that_are_left() -> None:

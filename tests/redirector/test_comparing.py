@@ -56,8 +56,8 @@ def plain(question: Question, client: ClientLocation | Refusal, index: Index, po
             break
     else:
         return NOBODY
-    claims = selection.claims(target, client, asked, index, policy)
-    shares = [share for share in selection.apportion(target, claims, asked, policy).shares if share.number]
+    possible = selection.stages(selection.claims(target, client, asked, index, policy), client, asked, index)
+    shares = [share for share in selection.apportion(target, possible, asked, policy) if share.number]
     if not shares:
         return NOBODY
     nearness = selection.drawing(client, asked, index, policy=policy, random=fresh()).nearness
@@ -66,7 +66,7 @@ def plain(question: Question, client: ClientLocation | Refusal, index: Index, po
         weights[host] = 1.0
         if shares[0].kind not in UNIFORM:
             near = 1.0 if nearness is None else float(nearness(np.array([host]))[0])
-            weights[host] = near / float(target.category.inverse_weights[host])
+            weights[host] = near * float(target.category.weights[host])
         if client.place and not np.isnan(index.places[host, 0]):
             distances[host] = float(np.arccos(np.clip(index.places[host] @ client.place, -1, 1))) * EARTH_RADIUS_KM
     known = sum(weights[host] for host in distances)

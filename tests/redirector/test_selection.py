@@ -25,6 +25,7 @@ from mm_redirector.selection import (
     drawing,
     exclusions,
     select,
+    stages,
 )
 from mm_redirector.settings import CLASSIC, Policy
 from mm_redirector.shuffle import members, seeded
@@ -106,9 +107,9 @@ def selected(
     client = locate(address, False, index, atlas or Atlas())
     assert isinstance(client, ClientLocation)
     draw = drawing(client, asked, index, policy=policy, random=seeded(str(seed)))
-    found = claims(target, client, asked, index, policy)
-    portion = apportion(target, found, asked, policy)
-    return Chosen(select(target, asked, portion, draw), client, asked, index)
+    possible = stages(claims(target, client, asked, index, policy), client, asked, index)
+    shares = apportion(target, possible, asked, policy)
+    return Chosen(select(target, asked, shares, draw), client, asked, index)
 
 
 def tiers(chosen: Chosen) -> list[tuple[TierKind, tuple[str, ...], set[int]]]:

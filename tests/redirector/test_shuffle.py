@@ -10,16 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_redirector.shuffle import AHEAD, LEAST, MANY, Draw, Random, StableDraw, lots, members, numbers, seed
+from mm_redirector.shuffle import AHEAD, FEW, MANY, Draw, Pool, Random, StableDraw, members, numbers, seed
 from tests.redirector.world import mask
 
 DRAWS = 20_000
 WEIGHTS = np.array([1.0, 2.0, 3.0, 4.0] + [0.5] * 40)
-ALL = np.arange(len(WEIGHTS))
-
-
-NO_RANKS = np.zeros(len(WEIGHTS), np.intp)
-BY_WEIGHT = lots(1.0 / WEIGHTS, NO_RANKS)
+ALL = mask(*range(44))
+POOL = Pool(ALL, WEIGHTS)
+TRIES = [0, 4, 400]  # none: all are put in order; few: the rest is put in order; many: nearly all are drawn one by one
 
 
 def draws(number: int) -> Draw:
@@ -35,77 +33,78 @@ def near(count: int, expected: float) -> bool:
     return abs(count - expected) < 5 * expected**0.5
 
 
-@given(st.sets(st.integers(0, 699)), st.integers(0, 800), st.integers(0, 1 << 60))
-def test_no_host_is_lost_or_drawn_twice(hosts: set[int], need: int, number: int) -> None:
-    some = lots(1.0 / (1.0 + np.arange(700) % 7), np.arange(700) % 3)
-    wanted = numbers(mask(*hosts))
-    drawn = draws(number).first(wanted, need, some.of(wanted))
+@pytest.mark.parametrize("tries", TRIES)
+@given(st.sets(st.integers(0, 699)), st.integers(0, 800), st.integers(0, 1 << 60), st.booleans())
+def test_no_host_is_lost_or_drawn_twice(tries: int, hosts: set[int], need: int, number: int, alike: bool) -> None:
+    """From a pool that has others as well, or by keys, and whatever the weights."""
+    weights = np.logspace(-6, 9, 700)
+    pool = Pool(mask(*range(700)), weights) if tries else None
+    drawn = draws(number).first(mask(*hosts), need, None if alike else weights, pool, tries)
     assert len(drawn) == len(set(drawn)) == min(need, len(hosts))
     assert set(drawn) <= hosts
 
 
-@pytest.mark.parametrize("count", [4, 14, 40])
-@given(st.sets(st.integers(0, 699), min_size=1), st.integers(1, 800), st.integers(0, 1 << 60))
-def test_hosts_of_a_lower_rank_stand_first(count: int, hosts: set[int], need: int, number: int) -> None:
-    """Also where weights are far apart, from 1e-9 to 1e9, clients are far away, and ranks are many."""
-    ranks = np.arange(700) % count
-    draw = Draw(Random(np.random.default_rng(number)), lambda some: np.where(some % 2, 1.0, 0.05))
-    wanted = numbers(mask(*hosts))
-    drawn = draw.first(wanted, need, lots(np.logspace(9, -9, 700), ranks).of(wanted))
-    assert [ranks[host] for host in drawn] == sorted(ranks[host] for host in hosts)[:need]
+@pytest.mark.parametrize("tries", TRIES)
+@given(st.integers(0, 43), st.integers(0, 1 << 60))
+def test_fewer_hosts_are_the_first_ones_of_more(tries: int, need: int, number: int) -> None:
+    """With the same chance: an answer that shows fewer hosts begins as its explanation does."""
+    pool = POOL if tries else None
+    few, many = (draws(number).first(ALL, most, WEIGHTS, pool, tries) for most in (need, 43))
+    assert few == many[:need]
 
 
-def test_within_a_rank_the_weights_count_as_without_ranks() -> None:
-    draw, ranked = draws(6), lots(1.0 / WEIGHTS, np.array([1] * 4 + [0] * 40))
-    behind = Counter(draw.first(ALL, 41, ranked)[40] for _ in range(DRAWS))
-    assert near(behind[3], DRAWS * 4 / 10)
-
-
-@pytest.mark.parametrize("need", [1, 10, 100])
-def test_a_host_stands_first_as_often_as_its_weight_says(need: int) -> None:
-    draw = draws(1)
-    first = Counter(draw.first(ALL, need, BY_WEIGHT)[0] for _ in range(DRAWS))
+@pytest.mark.parametrize("tries", TRIES)
+@pytest.mark.parametrize("need", [1, 10, 44])
+def test_a_host_stands_first_as_often_as_its_weight_says(need: int, tries: int) -> None:
+    draw, pool = draws(1), POOL if tries else None
+    first = Counter(draw.first(ALL, need, WEIGHTS, pool, tries)[0] for _ in range(DRAWS))
     for host in range(4):
         assert near(first[host], DRAWS * WEIGHTS[host] / WEIGHTS.sum())
 
 
-def test_the_second_host_is_drawn_by_weight_among_the_rest() -> None:
-    draw = draws(2)
-    pairs = [draw.first(ALL, 2, BY_WEIGHT) for _ in range(DRAWS)]
+@pytest.mark.parametrize("tries", TRIES)
+def test_the_second_host_is_drawn_by_weight_among_the_rest(tries: int) -> None:
+    draw, pool = draws(2), POOL if tries else None
+    pairs = [draw.first(ALL, 2, WEIGHTS, pool, tries) for _ in range(DRAWS)]
     seconds = Counter(second for first, second in pairs if first == 3)
     assert near(seconds[2], seconds.total() * WEIGHTS[2] / (WEIGHTS.sum() - WEIGHTS[3]))
 
 
-def test_hosts_that_are_not_wanted_change_nothing_for_the_others() -> None:
-    wanted = numbers(mask(0, 1, 2, 3, *range(20, 44)))
-    draw, theirs = draws(3), BY_WEIGHT.of(wanted)
-    first = Counter(draw.first(wanted, 6, theirs)[0] for _ in range(DRAWS))
+@pytest.mark.parametrize("tries", TRIES)
+def test_the_last_host_is_drawn_by_weight_among_all_orders(tries: int) -> None:
+    """Of three hosts the last is 0 with chance (2/3)(1/2)... : all ways to come last, added up."""
+    weights = np.array([1.0, 2.0, 3.0])
+    draw, pool = draws(7), Pool(0b111, weights) if tries else None
+    last = Counter(draw.first(0b111, 3, weights, pool, tries)[2] for _ in range(DRAWS))
+    assert near(last[0], DRAWS * (2 / 6 * 3 / 4 + 3 / 6 * 2 / 3))
+    assert near(last[2], DRAWS * (1 / 6 * 2 / 5 + 2 / 6 * 1 / 4))
+
+
+@pytest.mark.parametrize("tries", TRIES)
+def test_hosts_that_are_not_wanted_change_nothing_for_the_others(tries: int) -> None:
+    wanted = [0, 1, 2, 3, *range(20, 44)]
+    draw, pool = draws(3), POOL if tries else None
+    first = Counter(draw.first(mask(*wanted), 6, WEIGHTS, pool, tries)[0] for _ in range(DRAWS))
     assert near(first[3], DRAWS * WEIGHTS[3] / WEIGHTS[wanted].sum())
 
 
-@pytest.mark.parametrize("size", [MANY - 1, MANY + 1])
+@pytest.mark.parametrize("size", [FEW - 1, FEW, MANY - 1, MANY + 1])
 def test_few_hosts_and_many_are_drawn_by_the_same_rule(size: int) -> None:
-    """Of many the best are found first and then sorted."""
+    """A handful is sorted by Python; of many the best are found first and then sorted."""
     weights = np.where(np.arange(size) == 5, size - 1.0, 1.0)
-    draw, weighted = draws(5), lots(1 / weights, np.zeros(size, np.intp))
-    orders = [draw.first(np.arange(size), 20, weighted) for _ in range(DRAWS)]
-    assert all(len(set(order)) == 20 for order in orders)
+    draw, everybody, need = draws(5), mask(*range(size)), min(size, 20)
+    orders = [draw.first(everybody, need, weights) for _ in range(DRAWS)]
+    assert all(len(set(order)) == need for order in orders)
     assert near(Counter(order[0] for order in orders)[5], DRAWS / 2)
+    assert near(Counter(draw.first(everybody, need, None)[0] for _ in range(DRAWS))[5], DRAWS / size)
 
 
-class Zero:
-    """Chance as it hardly ever is."""
-
-    def standard_exponential(self, size: int) -> np.ndarray:
-        return np.zeros(size)
-
-
-def test_a_variate_of_nothing_leaves_the_ranks_as_they_are() -> None:
-    """Keys of 0 would be equal, whatever they are multiplied by."""
-    assert LEAST > 0
-    chance = Random(Zero())  # type: ignore[arg-type]
-    drawn = Draw(chance).first(ALL, 44, lots(1.0 / WEIGHTS, np.arange(44) % 3))
-    assert [host % 3 for host in drawn] == sorted(host % 3 for host in range(44))
+def test_a_pool_draws_the_lightest_and_the_heaviest_by_weight() -> None:
+    """Hardly ever a host with a millionth of the weight, and the last one of the pool as often as it should."""
+    pool = Pool(mask(3, 650, 699), np.where(np.arange(700) == 650, 1e-6, np.arange(700) + 1.0))
+    drawn = Counter(pool.draw(np.random.default_rng(8).standard_exponential(DRAWS)))
+    assert drawn.keys() == {3, 699}
+    assert near(drawn[3], DRAWS * 4 / 704)
 
 
 def test_no_variate_is_handed_out_twice() -> None:
@@ -140,31 +139,35 @@ def test_the_numbers_of_a_mask_are_its_members() -> None:
 
 def test_a_stable_order_depends_on_no_host_that_was_added_behind() -> None:
     """Each host's variate depends on the seed and the host alone."""
-    orders = [StableDraw(5, size).first(ALL, len(ALL), BY_WEIGHT) for size in (len(ALL), len(ALL) + 1, 2 * AHEAD)]
+    orders = [StableDraw(5, size).first(ALL, len(WEIGHTS), WEIGHTS) for size in (44, 45, 2 * AHEAD)]
     assert orders[0] == orders[1] == orders[2]
 
 
-def test_nearness_multiplies_the_weight_but_of_uniform_hosts() -> None:
-    draw = Draw(Random(np.random.default_rng(4)), lambda hosts: np.where(hosts == 7, 1.0, 0.25))
-    everybody, equal = np.arange(40), np.ones(40)
-    first = Counter(draw.first(everybody, 1, lots(equal, np.zeros(40, np.intp)))[0] for _ in range(DRAWS))
-    assert near(first[7], DRAWS / (1.0 + 39 * 0.25))
-    uniform = lots(equal, np.zeros(40, np.intp), np.ones(40, np.bool_))
-    first = Counter(draw.first(everybody, 1, uniform)[0] for _ in range(DRAWS))
-    assert near(first[7], DRAWS / 40)
+def test_a_stable_order_is_the_same_with_a_pool() -> None:
+    """Or else it would depend on how many hosts are needed."""
+    assert stable(5).first(ALL, 3, WEIGHTS, POOL, 400) == stable(5).first(ALL, 44, WEIGHTS)[:3]
+
+
+@pytest.mark.parametrize("size", [FEW - 1, 40])
+def test_nearness_multiplies_the_weight_but_of_uniform_hosts(size: int) -> None:
+    draw = Draw(Random(np.random.default_rng(4)), lambda hosts: np.where(hosts == 5, 1.0, 0.25))
+    everybody, equal = mask(*range(size)), np.ones(size)
+    first = Counter(draw.first(everybody, 1, equal, Pool(everybody, equal), 9)[0] for _ in range(DRAWS))
+    assert near(first[5], DRAWS / (1.0 + (size - 1) * 0.25))
+    first = Counter(draw.first(everybody, 1, None)[0] for _ in range(DRAWS))
+    assert near(first[5], DRAWS / size)
 
 
 @given(st.sets(st.integers(0, 43)), st.integers(0, 1 << 60))
 def test_a_stable_order_does_not_depend_on_who_takes_part(hosts: set[int], number: int) -> None:
     """Rendezvous hashing: leaving hosts out leaves the order of the others as it was."""
-    everybody = stable(number).first(ALL, 44, BY_WEIGHT)
-    wanted = numbers(mask(*hosts))
-    without = stable(number).first(wanted, 44, BY_WEIGHT.of(wanted))
+    everybody = stable(number).first(ALL, 44, WEIGHTS)
+    without = stable(number).first(mask(*hosts), 44, WEIGHTS)
     assert without == [host for host in everybody if host in hosts]
 
 
 def test_stable_orders_of_many_networks_follow_the_weights() -> None:
-    first = Counter(stable(seed(n, 1)).first(ALL, 1, BY_WEIGHT)[0] for n in range(5_000))
+    first = Counter(stable(seed(n, 1)).first(ALL, 1, WEIGHTS)[0] for n in range(5_000))
     assert near(first[3], 5_000 * WEIGHTS[3] / WEIGHTS.sum())
 
 
