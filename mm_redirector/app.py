@@ -128,7 +128,6 @@ class Application:
         if isinstance(index, Refusal):
             return index
         asked, target, sort = plan
-        most = selection.ALL if whole else render.shown(asked)
         claimed = asked.ip or query.client_address(environ, self._policy.trusted_proxies)
         client = location.locate(claimed, asked.ip is not None, index, self._geo, coarsely=asked.stable)
         if isinstance(client, Refusal):
@@ -141,9 +140,9 @@ class Application:
             if sort is not None:
                 index.claims.keep(key, claims)
         tiers = selection.stages(claims, client, asked, index)
-        shares = selection.apportion(target, tiers, asked, self._policy, most)
+        shares = selection.apportion(target, tiers, asked, self._policy, whole)
         order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
-        selected = selection.select(target, asked, shares, order, most)
+        selected = selection.select(target, asked, shares, order, whole)
         return Decision(asked, client, selected, order, index, self._policy)
 
     def _entry(

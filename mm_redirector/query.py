@@ -16,6 +16,8 @@ LIST_PROTOCOLS = ("https", "http", "ftp")
 REDIRECT_PROTOCOLS = ("https", "http")
 GLOBAL = "GLOBAL"  # in country=, in capitals: all the world
 REDIRECT = "/redirect/"  # what follows is the path of a directory or file
+MAX_LINKS = 10  # hosts in the headers of a redirect by path
+ALL = 1 << 30  # more hosts than there are
 METALINK4_TYPE = "application/metalink4+xml"
 
 # They could break a line of a list or of the log, or are not allowed in XML at all.
@@ -281,6 +283,13 @@ def _query(
         base,
         origin,
     )
+
+
+def shown(query: MirrorQuery) -> int:
+    """How many hosts the answer can name."""
+    if query.form is not Form.REDIRECT:
+        return ALL
+    return MAX_LINKS if query.kind is Kind.REDIRECT else 1
 
 
 def redirected(query: MirrorQuery) -> MirrorQuery:

@@ -26,14 +26,13 @@ from mm_redirector.category import HOLE, escape
 from mm_redirector.index import Index
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
-from mm_redirector.query import METALINK4_TYPE, Form, Kind, MirrorQuery, Reason, Refusal
-from mm_redirector.selection import ALL, Selection, TierKind, continental
+from mm_redirector.query import MAX_LINKS, METALINK4_TYPE, Form, Kind, MirrorQuery, Reason, Refusal
+from mm_redirector.selection import Selection, TierKind, continental
 
 TEXT = "text/plain"
 METALINK = "application/metalink+xml"
 JSON = "application/json"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
-MAX_LINKS = 10  # in the headers of a redirect
 RETRY_AFTER = 10  # seconds; a missing cache is looked for more often than that
 
 STATUS = {
@@ -86,13 +85,6 @@ def respond(selection: Selection, query: MirrorQuery, client: ClientLocation, in
     if form is Form.META4:
         return _response(HTTPStatus.OK, METALINK4_TYPE, _metalink4(selection, now), _VARY)
     return _response(HTTPStatus.OK, JSON, as_json(_describe(selection, query, client, index)))
-
-
-def shown(query: MirrorQuery) -> int:
-    """How many hosts an answer can name."""
-    if query.form is not Form.REDIRECT:
-        return ALL
-    return MAX_LINKS if query.kind is Kind.REDIRECT else 1
 
 
 def refuse(refusal: Refusal, kind: Kind | None, now: int) -> Response:

@@ -13,7 +13,7 @@ from mm_redirector.category import CategoryIndex, View
 from mm_redirector.index import Index, Vector
 from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
-from mm_redirector.query import GLOBAL, MirrorQuery
+from mm_redirector.query import ALL, GLOBAL, MirrorQuery, shown
 from mm_redirector.settings import Policy
 from mm_redirector.shuffle import Draw, Hosts, Nearness, Numbers, Pool, Random, StableDraw, seed, union
 
@@ -113,7 +113,6 @@ class Claims(NamedTuple):
 _NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
 UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
 _LOCATION, _REQUESTED, _GLOBAL = TierKind.LOCATION, TierKind.REQUESTED, TierKind.GLOBAL  # members are found slowly
-ALL = 1 << 30  # more hosts than there are
 SPARSE = 4  # times as many hosts as are needed, and they are drawn one by one
 TRIES = 4  # for each host that is needed
 
@@ -154,10 +153,10 @@ def bound(target: Target, query: MirrorQuery) -> bool:
 
 
 def apportion(
-    target: Target, tiers: Iterable[Stage], query: MirrorQuery, policy: Policy, most: int = ALL
+    target: Target, tiers: Iterable[Stage], query: MirrorQuery, policy: Policy, whole: bool = True
 ) -> list[Share]:
-    """Which tiers an answer has and how many hosts of each; no more tiers than have the first `most` hosts."""
-    carriers, minimum = target.carriers, policy.minimum_hosts
+    """Which tiers an answer has and how many hosts of each; `whole`: also tiers of which it shows nobody."""
+    carriers, minimum, visible = target.carriers, policy.minimum_hosts, shown(query)
     enough = max(policy.max_hosts, minimum) if policy.max_hosts else ALL
     shares: list[Share] = []
     total = seen = 0
@@ -170,7 +169,7 @@ def apportion(
             break
         # What the client asked for by name it gets in full; else the list ends when it is long enough.
         need = enough - total if kind is not _REQUESTED else ALL
-        if need <= 0 or total >= most:
+        if need <= 0 or (total >= visible and not whole):
             break
         fresh = mask & ~seen
         there = fresh.bit_count()
@@ -178,7 +177,7 @@ def apportion(
         if there <= need or not query.locations:
             seen |= mask
         number = min(there, need)
-        some = pool if there >= SPARSE * number else None
+        some = pool if there >= SPARSE * min(number, visible) else None
         shares.append(Share(kind, names, mask, fresh, number, number < there, some))
         total += number
     return shares
@@ -199,9 +198,9 @@ def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
     )
 
 
-def select(target: Target, query: MirrorQuery, shares: list[Share], draw: Draw, most: int = ALL) -> Selection:
-    """Draw the hosts of every share, each in its order; of all no more than the first `most`."""
-    weights = target.category.weights
+def select(target: Target, query: MirrorQuery, shares: list[Share], draw: Draw, whole: bool = True) -> Selection:
+    """Draw the hosts of every share, each in its order; `whole`: also those that the answer does not show."""
+    weights, most = target.category.weights, ALL if whole else shown(query)
     hosts: list[int] = []
     if query.locations and any(share.kind is _LOCATION for share in shares):
         shares = _apart(shares, weights, draw, hosts)
