@@ -96,9 +96,9 @@ class Application:
             kind = query.kind_of(query.path_of(environ))
             response, result, tier = render.refuse(decision, kind, int(now)), decision.reason.name, ""
         else:
-            asked, client, selected, _, cache, _ = decision
+            asked, client, selected = decision.query, decision.client, decision.selection
             kind = asked.kind
-            response = render.respond(selected, asked, client, cache, int(now))
+            response = render.respond(selected, asked, client, decision.cache, int(now))
             result, tier = "OK", _NAMES[selected.shares[0].kind] if selected.shares else "NONE"
         spent = time.perf_counter() - start
         self._observe(_NAMES[kind] if kind else "", result, tier, spent, len(response.body))
@@ -143,7 +143,7 @@ class Application:
         shares = selection.apportion(target, tiers, asked, self._policy, whole)
         order = selection.drawing(client, asked, index, policy=self._policy, random=draw)
         selected = selection.select(target, asked, shares, order, whole)
-        return Decision(asked, client, selected, order, index, self._policy)
+        return Decision(asked, client, selected, draw=order, cache=index, policy=self._policy)
 
     def _entry(
         self,

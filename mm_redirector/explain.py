@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,15 +23,27 @@ from mm_redirector.shuffle import Draw, members
 PRIVATE_NAME = "a private mirror"
 
 
-class Decision(NamedTuple):
+class Decision:
     """Everything that one answer was made of."""
 
-    query: MirrorQuery
-    client: ClientLocation
-    selection: Selection
-    draw: Draw
-    cache: Index
-    policy: Policy
+    __slots__ = ("cache", "client", "draw", "policy", "query", "selection")
+
+    def __init__(
+        self,
+        query: MirrorQuery,
+        client: ClientLocation,
+        selection: Selection,
+        *,
+        draw: Draw,
+        cache: Index,
+        policy: Policy,
+    ) -> None:
+        self.query = query
+        self.client = client
+        self.selection = selection
+        self.draw = draw
+        self.cache = cache
+        self.policy = policy
 
 
 def explain(decision: Decision | Refusal, names_private: bool = True) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import chain, count, repeat
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from mm_lib.cache.schema import FileDetail
@@ -63,12 +63,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._~+-]*")  # nothing in it needs to be encoded:
 _PATH_CHARACTERS = "/!$'()*+,;=:@~"  # not "&", though it may stand there: wget2 does not know XML's "&amp;"
 
 
-class Response(NamedTuple):
-    """What the WSGI server sends."""
+class Response:
+    """What the WSGI server sends. Compiled, a plain class is made five times as fast as a NamedTuple."""
 
-    status: HTTPStatus
-    headers: list[tuple[str, str]]
-    body: bytes
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: HTTPStatus, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
 
 
 def respond(selection: Selection, query: MirrorQuery, client: ClientLocation, index: Index, now: int) -> Response:
@@ -192,9 +195,10 @@ def _heading(selection: Selection, query: MirrorQuery, client: ClientLocation, i
     """The comment lines above a list."""
     text, start = f"# {selection.target.title} ", 0
     netblock = False
-    for kind, names, mask, _, number, cut, _ in selection.shares:
+    for share in selection.shares:
+        kind, names, number = share.kind, share.names, share.number
         if kind is _CONTINENT:
-            names = continental(mask, selection.hosts[start : start + number], cut, client, index)  # noqa: PLW2901
+            names = continental(share.mask, selection.hosts[start : start + number], share.cut, client, index)
         if kind is not _NETBLOCK:
             if names:
                 word = _WORDS[kind]

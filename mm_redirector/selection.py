@@ -61,33 +61,50 @@ class Tier(NamedTuple):
     cut: bool  # not all were needed
 
 
-class Share(NamedTuple):
+class Share:
     """What one tier gives to an answer: so many of these hosts."""
 
-    kind: TierKind
-    names: tuple[str, ...]
-    mask: int  # all with this claim
-    fresh: int  # those whom no earlier tier has
-    number: int  # how many of them
-    cut: bool  # there are more
-    pool: Pool | None  # where so few of them are needed that they are drawn one by one
+    __slots__ = ("cut", "fresh", "kind", "mask", "names", "number", "pool")
+
+    def __init__(
+        self,
+        kind: TierKind,
+        names: tuple[str, ...],
+        mask: int,
+        *,
+        fresh: int,
+        number: int,
+        cut: bool,
+        pool: Pool | None,
+    ) -> None:
+        self.kind = kind
+        self.names = names
+        self.mask = mask  # all with this claim
+        self.fresh = fresh  # those whom no earlier tier has
+        self.number = number  # how many of them
+        self.cut = cut  # there are more
+        self.pool = pool  # where so few of them are needed that they are drawn one by one
 
 
-class Selection(NamedTuple):
+class Selection:
     """The hosts of an answer."""
 
-    target: Target
-    view: View
-    shares: list[Share]  # with the numbers of hosts that there are to be drawn
-    hosts: list[int]  # those who were drawn, in the order of the answer
+    __slots__ = ("hosts", "shares", "target", "view")
+
+    def __init__(self, target: Target, view: View, shares: list[Share], hosts: list[int]) -> None:
+        self.target = target
+        self.view = view
+        self.shares = shares  # with the numbers of hosts that there are to be drawn
+        self.hosts = hosts  # those who were drawn, in the order of the answer
 
     @property
     def tiers(self) -> list[Tier]:
         """The hosts, tier by tier."""
         tiers, start = [], 0
-        for kind, names, mask, _, number, cut, _ in self.shares:
-            tiers.append(Tier(kind, names, mask, self.hosts[start : start + number], cut))
-            start += number
+        for share in self.shares:
+            hosts = self.hosts[start : start + share.number]
+            tiers.append(Tier(share.kind, share.names, share.mask, hosts, share.cut))
+            start += share.number
         return tiers
 
 
@@ -178,7 +195,7 @@ def apportion(
             seen |= mask
         number = min(there, need)
         some = pool if there >= SPARSE * min(number, visible) else None
-        shares.append(Share(kind, names, mask, fresh, number, number < there, some))
+        shares.append(Share(kind, names, mask, fresh=fresh, number=number, cut=number < there, pool=some))
         total += number
     return shares
 
@@ -203,26 +220,25 @@ def select(target: Target, query: MirrorQuery, shares: list[Share], draw: Draw, 
     weights, most = target.category.weights, ALL if whole else shown(query)
     hosts: list[int] = []
     if query.locations and any(share.kind is _LOCATION for share in shares):
-        shares = _apart(shares, weights, draw, hosts)
+        _apart(shares, weights, draw, hosts)
     else:
-        for kind, _, _, fresh, number, _, pool in shares:
-            left = min(number, most - len(hosts))
-            if left == 1 and fresh & (fresh - 1) == 0:
+        for share in shares:
+            left, fresh = min(share.number, most - len(hosts)), share.fresh
+            if left == 1 and not fresh & (fresh - 1):
                 hosts.append(fresh.bit_length() - 1)
             elif left > 0:
-                hosts += draw.first(fresh, left, None if kind in UNIFORM else weights, pool, TRIES * number)
+                law = None if share.kind in UNIFORM else weights
+                hosts += draw.first(fresh, left, law, share.pool, TRIES * share.number)
     return Selection(target, target.category.view(query.choice), shares, hosts)
 
 
-def _apart(shares: Iterable[Share], weights: Numbers, draw: Draw, hosts: list[int]) -> list[Share]:
+def _apart(shares: Iterable[Share], weights: Numbers, draw: Draw, hosts: list[int]) -> None:
     """Share by share: hosts that were not drawn from a location group may be in a later tier."""
-    settled: list[Share] = []
     for share in shares:
         left = share.fresh & ~union([1 << host for host in hosts])
         drawn = draw.first(left, share.number, None if share.kind in UNIFORM else weights)
-        settled.append(share._replace(number=len(drawn), cut=len(drawn) < left.bit_count()))
+        share.number, share.cut = len(drawn), len(drawn) < left.bit_count()
         hosts += drawn
-    return settled
 
 
 def filters(target: Target, view: View, query: MirrorQuery, index: Index) -> list[tuple[Exclusion, int]]:
