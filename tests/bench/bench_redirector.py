@@ -42,10 +42,10 @@ class Effort(NamedTuple):
     rounds: int
     seconds: float  # of each case in each round
     paced: float  # seconds at half load
-    compared: float  # seconds of each side of a comparison in each round
+    pairs: int  # of seconds in which two sides are compared
 
 
-FULL, QUICK = Effort(3, 2, 5, 1), Effort(1, 1, 2, 1)
+FULL, QUICK = Effort(3, 2, 5, 9), Effort(1, 1, 2, 1)
 
 
 class Bench:
@@ -75,14 +75,16 @@ class Bench:
             self._files[name] = load.write(self.place / f"{name}.requests", asked)
         return self._files[name]
 
-    def rounds(self, work: dict[str, Callable[[int], Flood]]) -> dict[str, list[Flood]]:
-        """Every kind of work in turn, and that several times, so that a change of the machine meets all alike."""
+    def rounds(self, work: dict[str, Callable[[int], Flood]], count: int) -> dict[str, list[Flood]]:
+        """Every kind of work in turn, and that several times, so that a change of the machine meets all alike.
+
+        Every second time it is the other way round: of two neighbours neither is always the first.
+        """
         found: dict[str, list[Flood]] = {name: [] for name in work}
-        for name, run in work.items():
+        for run in work.values():
             run(0)  # to warm up
-            found[name].clear()
-        for number in range(1, self.effort.rounds + 1):
-            for name, run in work.items():
+        for number in range(1, count + 1):
+            for name, run in list(work.items())[:: 1 if number % 2 else -1]:
                 found[name].append(run(number))
         return found
 
@@ -127,7 +129,7 @@ def measure_cases(bench: Bench) -> dict[str, float]:
         for case in CASES.values():
             file = bench.requests(case.name, case, bench.world)
             work[case.name] = asking(servers[case.long], file, bench.effort.seconds)
-        found = bench.rounds(work)
+        found = bench.rounds(work, bench.effort.rounds)
         print_table(found)
         rates = {name: rate(floods) for name, floods in found.items()}
         report_cases(rates)
@@ -189,8 +191,7 @@ def measure_clients(bench: Bench) -> None:
     new = bench.requests("new", case, bench.world, NEW_CLIENTS)
     known = bench.requests("known", case, bench.world, NEW_CLIENTS, KNOWN_CLIENTS)
     with bench.redirector("clients", bench.world) as server:
-        seconds = bench.effort.seconds
-        found = bench.rounds({"new": asking(server, new, seconds), "known": asking(server, known, seconds)})
+        found = bench.rounds({"new": asking(server, new, 1), "known": asking(server, known, 1)}, bench.effort.pairs)
     new_rate, known_rate = rate(found["new"]), rate(found["known"])
     print(f"new clients {new_rate:,.0f}, known clients {known_rate:,.0f} requests/CPU-s")
     report.bar("new-clients-over-known", ratio(found["new"], found["known"]), "times", ">=", 0.95)
@@ -206,9 +207,9 @@ def measure_growth(bench: Bench) -> None:
                 server = stack.enter_context(bench.redirector(f"{name}-{label}", world))
                 for case in FLAT:
                     file = bench.requests(f"{name}-{label}-{case}", CASES[case], world)
-                    work[f"{case}-{label}"] = asking(server, file, bench.effort.compared)
-            # Each case small, then large: the ratio of neighbours in time.
-            found = bench.rounds({key: work[key] for key in sorted(work)})
+                    work[f"{case}-{label}"] = asking(server, file, 1)
+            # Each case small beside large: the ratio of neighbours in time.
+            found = bench.rounds({key: work[key] for key in sorted(work)}, bench.effort.pairs)
         for case in FLAT:
             small, large = found[f"{case}-small"], found[f"{case}-large"]
             print(f"{case} {name}: {rate(small):,.0f} and {rate(large):,.0f} requests/CPU-s")
