@@ -114,7 +114,7 @@ class Stage(NamedTuple):
     kind: TierKind
     names: tuple[str, ...]
     hosts: int
-    telling: int  # without any of these it is no tier of its own
+    telling: int = 0  # without any of these it is no tier of its own; 0: any of all
     pool: Pool | None = None  # the same hosts, where there may be many more than are needed
 
 
@@ -180,7 +180,7 @@ def apportion(
     for kind, names, claiming, telling, pool in tiers:
         mask = claiming & carriers
         # A country that was asked for is named though none of its hosts may serve the client.
-        if not mask & telling and kind is not _REQUESTED:
+        if not (mask & telling if telling else mask) and kind is not _REQUESTED:
             continue
         if kind is _GLOBAL and enough == ALL and total >= minimum:
             break
@@ -188,7 +188,7 @@ def apportion(
         need = enough - total if kind is not _REQUESTED else ALL
         if need <= 0 or (total >= visible and not whole):
             break
-        fresh = mask & ~seen
+        fresh = mask & ~seen if seen else mask
         there = fresh.bit_count()
         # Who is not drawn from a group may still stand in a country that was asked for: select() looks.
         if there <= need or not query.locations:
@@ -309,26 +309,26 @@ def _requested(countries: Iterable[str], hosts: _Hosts, index: Index) -> Stage |
     if not found:
         return None
     allowed = union(found.values()) & hosts.allowed
-    return Stage(TierKind.REQUESTED, tuple(found), allowed, allowed)
+    return Stage(TierKind.REQUESTED, tuple(found), allowed)
 
 
 def _by_network(client: ClientLocation, servable: int) -> Iterator[Stage]:
     """Hosts that claimed a netblock around the client; private ones and those for other countries as well."""
     for claim in client.netblocks:
         if found := claim.hosts & servable:
-            yield Stage(TierKind.NETBLOCK, (claim.netblock,), found, found)
+            yield Stage(TierKind.NETBLOCK, (claim.netblock,), found)
 
 
 def _by_asn(client: ClientLocation, found: int) -> Iterator[Stage]:
     """Hosts that claimed the client's autonomous system; again all of them."""
     if found:
-        yield Stage(TierKind.ASN, (str(client.asn),), found, found)
+        yield Stage(TierKind.ASN, (str(client.asn),), found)
 
 
 def _by_group(groups: Iterable[str], hosts: _Hosts, index: Index) -> Iterator[Stage]:
     for group in groups:
         if found := index.location_hosts.get(group, 0) & hosts.allowed:
-            yield Stage(TierKind.LOCATION, (group,), found, found)
+            yield Stage(TierKind.LOCATION, (group,), found)
 
 
 def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[Stage]:
@@ -337,12 +337,12 @@ def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[S
     own = index.countries.get(client.country, 0)
     pool = hosts.category.pool
     if found := own & allowed:
-        yield Stage(TierKind.COUNTRY, (client.country,), found, found, pool(found))
+        yield Stage(TierKind.COUNTRY, (client.country,), found, pool=pool(found))
     found = index.continent_hosts.get(client.continent, 0) & allowed
     if abroad := found & ~own:
         yield Stage(TierKind.CONTINENT, (), found, abroad, pool(found))
     if allowed:
-        yield Stage(TierKind.GLOBAL, (GLOBAL.lower(),), allowed, allowed, pool(allowed))
+        yield Stage(TierKind.GLOBAL, (GLOBAL.lower(),), allowed, pool=pool(allowed))
 
 
 def countries_of(tier: Tier, index: Index, client: ClientLocation) -> tuple[str, ...]:
