@@ -130,7 +130,7 @@ class Claims(NamedTuple):
 _NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
 UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
 _LOCATION, _REQUESTED, _GLOBAL = TierKind.LOCATION, TierKind.REQUESTED, TierKind.GLOBAL  # members are found slowly
-SPARSE = 4  # times as many hosts as are needed, and they are drawn one by one
+SPARSE = 4  # times as many hosts as are needed: they are drawn one by one
 TRIES = 4  # for each host that is needed
 
 
@@ -194,7 +194,7 @@ def apportion(
         if there <= need or not query.locations:
             seen |= mask
         number = min(there, need)
-        some = pool if there >= SPARSE * min(number, visible) else None
+        some = pool if _sparse(there, min(number, visible)) else None
         shares.append(Share(kind, names, mask, fresh=fresh, number=number, cut=number < there, pool=some))
         total += number
     return shares
@@ -213,6 +213,11 @@ def sort_of(target: Target, query: MirrorQuery) -> tuple[Any, ...]:
         query.ipv4,
         query.ipv6,
     )
+
+
+def _sparse(there: int, needed: int) -> bool:
+    """Whether to draw them one by one takes less: 0.3 us for each that is needed, else 4 us and 0.02 for each."""
+    return there >= SPARSE * needed and there >= 12 * needed - 120
 
 
 def select(target: Target, query: MirrorQuery, shares: list[Share], draw: Draw, whole: bool = True) -> Selection:

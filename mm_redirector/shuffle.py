@@ -20,7 +20,7 @@ Nearness = Callable[[Hosts], Numbers]  # hosts -> factors in (0, 1]
 
 AHEAD = 4096  # variates, made in 20 microseconds
 SPARE = 2  # variates, and half as many again as hosts are wanted: so many are often enough
-FEW = 8  # of fewer hosts Python finds the order sooner than numpy does
+FEW = 12  # of fewer hosts Python finds the order sooner than numpy does
 MANY = 256  # of fewer it is quicker to sort all than to find the best first
 
 _TRUTH = bytes.maketrans(b"01", b"\x00\x01")
