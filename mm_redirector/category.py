@@ -15,12 +15,11 @@ from mm_lib.cache.schema import Absent, Category, Factors, FileDetail, Host
 from mm_lib.cache.table import Pause, resting, unhurried
 from mm_redirector.memory import Memory
 from mm_redirector.query import LIST_PROTOCOLS, REDIRECT_PROTOCOLS, UNSAFE, Choice
-from mm_redirector.shuffle import Numbers, Pool
+from mm_redirector.shuffle import Law
 
 HOLE = b"\x01"  # stands in a host's contribution where the rest of the URL comes; no URL contains it
 
 MAX_READ = 4_096  # about 5 MB
-MAX_POOLS = 1_024  # about 5 MB of a registry of 2,000 hosts
 
 _CUT = "\x02"
 _SPECIAL = re.compile(f'[&<>"]|{UNSAFE.pattern}')
@@ -91,8 +90,7 @@ class CategoryIndex:
         self.view(Choice(frozenset(REDIRECT_PROTOCOLS), 1))
         self._factors = category.factors
         numbers = resting(range(len(hosts)), pause)
-        self.weights: Numbers = np.array([weight(self.weighing(number), factors) for number in numbers], np.float64)
-        self._pools: Memory[int, Pool] = Memory(MAX_POOLS)
+        self.law = Law(np.array([weight(self.weighing(number), factors) for number in numbers], np.float64))
         self._pause = unhurried  # from now on it works for a request that waits
 
     def weighing(self, number: int) -> Weighing:
@@ -112,14 +110,6 @@ class CategoryIndex:
         if found is None:
             found = self._files.get(name, ())
             self._read.keep(name, found)
-        return found
-
-    def pool(self, mask: int) -> Pool:
-        """These hosts, to draw a few of them by weight. Countries share those of continents and of all the world."""
-        found = self._pools.get(mask)
-        if found is None:
-            found = Pool(mask, self.weights)
-            self._pools.keep(mask, found)
         return found
 
     def below_topdir(self, path: str) -> str:

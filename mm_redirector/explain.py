@@ -139,7 +139,10 @@ def _arithmetic(decision: Decision, host: int) -> dict[str, float]:
     if nearness is not None:
         values["nearness"] = float(nearness(np.array([host]))[0])
     shown = {name: value for name, value in values.items() if name in decision.policy.factors}
-    return {**shown, "product": float(decision.selection.target.category.weights[host]) * shown.get("nearness", 1.0)}
+    return {
+        **shown,
+        "product": float(decision.selection.target.category.law.weights[host]) * shown.get("nearness", 1.0),
+    }
 
 
 def _host(index: Index, number: int, names_private: bool) -> dict[str, Any]:

@@ -176,7 +176,7 @@ class Side:
     def _weigh(self, target: Target, share: Share) -> First:
         hosts = numbers(share.fresh)
         weighed = share.kind not in UNIFORM
-        weights = target.category.weights[hosts] if weighed else np.ones(hosts.size)
+        weights = target.category.law.weights[hosts] if weighed else np.ones(hosts.size)
         return First(self._numbers[hosts], weights, weighed, share.kind in NEAR)
 
 

@@ -15,7 +15,7 @@ from mm_redirector.location import ClientLocation
 from mm_redirector.lookup import Target
 from mm_redirector.query import ALL, GLOBAL, MirrorQuery, shown
 from mm_redirector.settings import Policy
-from mm_redirector.shuffle import Draw, Hosts, Nearness, Numbers, Pool, Random, StableDraw, seed, union
+from mm_redirector.shuffle import Draw, Hosts, Law, Nearness, Numbers, Pool, Random, StableDraw, seed, union
 
 EARTH_RADIUS_KM = 6371.0
 MIN_NEARNESS = 0.05  # farther away than a few thousand kilometres, the distance says little
@@ -127,7 +127,6 @@ class Claims(NamedTuple):
     stages: tuple[Stage, ...]  # both
 
 
-_NETWORK = (TierKind.NETBLOCK, TierKind.ASN)
 UNIFORM = frozenset({TierKind.NETBLOCK, TierKind.LOCATION, TierKind.ASN})  # bandwidth to the world says nothing here
 _LOCATION, _REQUESTED, _GLOBAL = TierKind.LOCATION, TierKind.REQUESTED, TierKind.GLOBAL  # members are found slowly
 SPARSE = 4  # times as many hosts as are needed: they are drawn one by one
@@ -222,26 +221,26 @@ def _sparse(there: int, needed: int) -> bool:
 
 def select(target: Target, query: MirrorQuery, shares: list[Share], draw: Draw, whole: bool = True) -> Selection:
     """Draw the hosts of every share, each in its order; `whole`: also those that the answer does not show."""
-    weights, most = target.category.weights, ALL if whole else shown(query)
+    law, most = target.category.law, ALL if whole else shown(query)
     hosts: list[int] = []
     if query.locations and any(share.kind is _LOCATION for share in shares):
-        _apart(shares, weights, draw, hosts)
+        _apart(shares, law, draw, hosts)
     else:
         for share in shares:
             left, fresh = min(share.number, most - len(hosts)), share.fresh
             if left == 1 and not fresh & (fresh - 1):
                 hosts.append(fresh.bit_length() - 1)
             elif left > 0:
-                law = None if share.kind in UNIFORM else weights
-                hosts += draw.first(fresh, left, law, share.pool, TRIES * share.number)
+                by = None if share.kind in UNIFORM else law
+                hosts += draw.first(fresh, left, by, share.pool, TRIES * share.number)
     return Selection(target, target.category.view(query.choice), shares, hosts)
 
 
-def _apart(shares: Iterable[Share], weights: Numbers, draw: Draw, hosts: list[int]) -> None:
+def _apart(shares: Iterable[Share], law: Law, draw: Draw, hosts: list[int]) -> None:
     """Share by share: hosts that were not drawn from a location group may be in a later tier."""
     for share in shares:
         left = share.fresh & ~union([1 << host for host in hosts])
-        drawn = draw.first(left, share.number, None if share.kind in UNIFORM else weights)
+        drawn = draw.first(left, share.number, None if share.kind in UNIFORM else law)
         share.number, share.cut = len(drawn), len(drawn) < left.bit_count()
         hosts += drawn
 
@@ -340,7 +339,7 @@ def _by_place(client: ClientLocation, hosts: _Hosts, index: Index) -> Iterator[S
     """The client's country, the rest of its continent, all the world."""
     allowed = hosts.allowed
     own = index.countries.get(client.country, 0)
-    pool = hosts.category.pool
+    pool = hosts.category.law.pool
     if found := own & allowed:
         yield Stage(TierKind.COUNTRY, (client.country,), found, pool=pool(found))
     found = index.continent_hosts.get(client.continent, 0) & allowed

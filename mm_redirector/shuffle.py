@@ -6,6 +6,7 @@ exponential variate per host, divided by its weight, and sorting by that (Efraim
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from itertools import compress
@@ -14,10 +15,14 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from mm_redirector.memory import Memory
+
 Numbers = NDArray[np.float64]  # one per host, by number
 Hosts = NDArray[np.intp]  # numbers of hosts
 Nearness = Callable[[Hosts], Numbers]  # hosts -> factors in (0, 1]
 
+POOLS = 1_024  # that are known
+READY = 128  # of them, 12 bytes per host each; a country with few hosts needs none, and continents share theirs
 AHEAD = 4096  # variates, made in 20 microseconds
 SPARE = 2  # variates, and half as many again as hosts are wanted: so many are often enough
 FEW = 12  # of fewer hosts Python finds the order sooner than numpy does
@@ -31,15 +36,12 @@ def members(mask: int) -> list[int]:
     return list(compress(range(mask.bit_length()), bin(mask)[:1:-1].encode().translate(_TRUTH)))
 
 
-def flags(mask: int, size: int) -> NDArray[np.uint8]:
-    """1 for each of `size` hosts that is in the mask, 0 for the others."""
-    octets = np.frombuffer(mask.to_bytes((size + 7) // 8, "little"), np.uint8)
-    return np.unpackbits(octets, count=size, bitorder="little")
-
-
 def numbers(mask: int) -> Hosts:
     """The same as members() for computing with them."""
-    return flags(mask, mask.bit_length()).view(np.bool_).nonzero()[0]  # of truths it is found three times faster
+    size = mask.bit_length()
+    octets = np.frombuffer(mask.to_bytes((size + 7) // 8, "little"), np.uint8)
+    flags = np.unpackbits(octets, count=size, bitorder="little")
+    return flags.view(np.bool_).nonzero()[0]  # of truths it is found three times faster
 
 
 class Random:
@@ -70,32 +72,54 @@ class Random:
 
 
 class Pool:
-    """Hosts of which a few are drawn, one by one, in a time that does not grow with their number.
+    """Hosts of which a few may be drawn."""
 
-    A variate v is exponential, so exp(-v) is uniform: the hosts cut the line of variates into pieces that are as
-    likely as their weights.
-    """
+    __slots__ = ("mask", "octets", "prepared")
 
-    __slots__ = ("_mask", "_prepared", "_weights", "octets")
-
-    def __init__(self, mask: int, weights: Numbers) -> None:
+    def __init__(self, mask: int) -> None:
+        self.mask = mask
         self.octets = (mask.bit_length() + 7) // 8  # that a mask of some of them has
-        self._mask = mask
-        self._weights = weights  # of all hosts, by number
-        self._prepared: tuple[Hosts, Numbers] | None = None
+        self.prepared: tuple[NDArray[np.uint32], Numbers] | None = None  # the hosts, and where the piece of each ends
 
-    def draw(self, variates: Numbers) -> list[int]:
-        """A host for each variate, whatever was drawn before."""
-        hosts, edges = self._prepared or self._prepare()
+
+class Law:
+    """The weights of all hosts, by number, and what was made of them to draw from."""
+
+    __slots__ = ("_pools", "_ready", "weights")
+
+    def __init__(self, weights: Numbers) -> None:
+        self.weights = weights
+        self._pools: Memory[int, Pool] = Memory(POOLS)
+        self._ready: deque[Pool] = deque()
+
+    def pool(self, mask: int) -> Pool:
+        """These hosts; the same ones have one pool."""
+        found = self._pools.get(mask)
+        if found is None:
+            found = Pool(mask)
+            self._pools.keep(mask, found)
+        return found
+
+    def draw(self, pool: Pool, variates: Numbers) -> list[int]:
+        """A host for each variate, whatever was drawn before, in a time that hardly grows with their number.
+
+        A variate v is exponential, so exp(-v) is uniform: the hosts cut the line of variates into pieces that are as
+        likely as their weights.
+        """
+        hosts, edges = pool.prepared or self._prepare(pool)
         drawn: list[int] = hosts.take(edges.searchsorted(variates)).tolist()
         return drawn
 
-    def _prepare(self) -> tuple[Hosts, Numbers]:
-        """The hosts, and where the piece of each but the last ends. Only those of whom many need a part do this."""
-        hosts = numbers(self._mask)
-        behind = self._weights.take(hosts)[::-1].cumsum()[::-1]  # the weight of each and of those that follow it
-        self._prepared = hosts, -np.log(behind[1:] / behind[0])
-        return self._prepared
+    def _prepare(self, pool: Pool) -> tuple[NDArray[np.uint32], Numbers]:
+        hosts = numbers(pool.mask)
+        behind = self.weights.take(hosts)[::-1].cumsum()[::-1]  # the weight of each and of those that follow it
+        pool.prepared = found = hosts.astype(np.uint32), -np.log(behind[1:] / behind[0])
+        # Clients may ask for ever other sets of hosts. (A pool must not know what knows it: an index that is done with
+        # goes by its references, for the garbage collector does not look at it.)
+        self._ready.append(pool)
+        if len(self._ready) > READY:
+            self._ready.popleft().prepared = None
+        return found
 
 
 class Draw:
@@ -107,46 +131,44 @@ class Draw:
         self._random = random
         self.nearness = nearness
 
-    def first(
-        self, mask: int, most: int, weights: Numbers | None, pool: Pool | None = None, tries: int = 0
-    ) -> list[int]:
-        """At most so many of the hosts, by weight; None: all have the same, and nearness does not count either.
+    def first(self, mask: int, most: int, law: Law | None, pool: Pool | None = None, tries: int = 0) -> list[int]:
+        """At most so many of the hosts, by weight; no law: all have the same, and nearness does not count either.
 
         From a pool that has them, and perhaps others, they are drawn one by one at first: the same law, for whoever
         may not be drawn (again) is passed over. What so many tries do not find is found by putting the rest in order.
         """
-        if pool is None or self.nearness is not None:
+        if law is None or pool is None or self.nearness is not None:
             few = self.nearness is None and mask.bit_count() < FEW
-            return self._few(mask, most, weights) if few else self._in_order(mask, most, weights)
+            return self._few(mask, most, law) if few else self._in_order(mask, most, law)
         found: list[int] = []
         while tries > 0 and len(found) < most:
             number = min(most + most // 2 + SPARE, tries)
             tries -= number
             octets = mask.to_bytes(pool.octets, "little")
-            for host in dict.fromkeys(pool.draw(self._random.variates(number))):
+            for host in dict.fromkeys(law.draw(pool, self._random.variates(number))):
                 if octets[host >> 3] >> (host & 7) & 1:
                     found.append(host)
                     if len(found) == most:
                         return found
             mask &= ~union([1 << host for host in found])
-        return found + self._in_order(mask, most - len(found), weights)
+        return found + self._in_order(mask, most - len(found), law)
 
-    def _few(self, mask: int, most: int, weights: Numbers | None) -> list[int]:
+    def _few(self, mask: int, most: int, law: Law | None) -> list[int]:
         """As _in_order(), where a dozen calls of numpy take longer."""
         hosts: list[int] = []
         while mask:
             hosts.append(mask.bit_length() - 1)
             mask ^= 1 << hosts[-1]
         keys: list[float] = self._random.variates(len(hosts)).tolist()
-        if weights is not None:
-            keys = [key / weights.item(host) for key, host in zip(keys, hosts, strict=True)]
+        if law is not None:
+            keys = [key / law.weights.item(host) for key, host in zip(keys, hosts, strict=True)]
         return [host for _, host in sorted(zip(keys, hosts, strict=True))[:most]]
 
-    def _in_order(self, mask: int, most: int, weights: Numbers | None) -> list[int]:
+    def _in_order(self, mask: int, most: int, law: Law | None) -> list[int]:
         hosts = numbers(mask)
         keys = self._variates(hosts)
-        if weights is not None:
-            keys = keys / weights.take(hosts)
+        if law is not None:
+            keys = keys / law.weights.take(hosts)
             if self.nearness is not None:
                 keys /= self.nearness(hosts)
         if hosts.size > MANY and most < hosts.size:
@@ -177,12 +199,12 @@ class StableDraw(Draw):
         self,
         mask: int,
         most: int,
-        weights: Numbers | None,
+        law: Law | None,
         pool: Pool | None = None,  # noqa: ARG002  # to draw one by one would need as many variates as tries
         tries: int = 0,  # noqa: ARG002
     ) -> list[int]:
         """At most so many of the hosts, by weight and by what each host's variate is."""
-        return self._in_order(mask, most, weights)
+        return self._in_order(mask, most, law)
 
     def _variates(self, hosts: Hosts) -> Numbers:
         return self._all.take(hosts)

@@ -219,7 +219,7 @@ def test_a_weight_is_the_product_of_the_factors_that_the_policy_names(case: Case
     for number, one in enumerate(case.cache.hosts):
         factors = case.cache.categories[0].factors.get(number, Factors())
         expected = max(1, one.bandwidth) * prod(factors)
-        assert category.weights[number] == pytest.approx(expected or 1e-6)
+        assert category.law.weights[number] == pytest.approx(expected or 1e-6)
 
 
 @given(worlds(), st.sets(st.sampled_from(FACTORS)))
@@ -227,7 +227,7 @@ def test_a_factor_that_the_policy_leaves_out_does_not_weigh(cache: MirrorlistCac
     category = build(cache, BALANCED._replace(factors=frozenset(names))).categories[0]
     for number, one in enumerate(cache.hosts):
         factors = cache.categories[0].factors.get(number, Factors())._asdict() | {"bandwidth": max(1, one.bandwidth)}
-        assert category.weights[number] == pytest.approx(prod(factors.get(n, 1.0) for n in names) or 1e-6)
+        assert category.law.weights[number] == pytest.approx(prod(factors.get(n, 1.0) for n in names) or 1e-6)
 
 
 @given(worlds(), st.sampled_from(COUNTRY_LISTS))

@@ -130,7 +130,7 @@ def test_location_groups_do_not_count(cache: MirrorlistCache, address: str, aske
 def test_only_bandwidth_weighs() -> None:
     """Neither health nor nearness (1.5, end; 1.6)."""
     index = build(world(), CLASSIC)
-    weights = index.categories[0].weights
+    weights = index.categories[0].law.weights
     assert weights.tolist() == [float(one.bandwidth) for one in world().hosts]
 
 

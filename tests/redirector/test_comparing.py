@@ -66,7 +66,7 @@ def plain(question: Question, client: ClientLocation | Refusal, index: Index, po
         weights[host] = 1.0
         if shares[0].kind not in UNIFORM:
             near = 1.0 if nearness is None else float(nearness(np.array([host]))[0])
-            weights[host] = near * float(target.category.weights[host])
+            weights[host] = near * float(target.category.law.weights[host])
         if client.place and not np.isnan(index.places[host, 0]):
             distances[host] = float(np.arccos(np.clip(index.places[host] @ client.place, -1, 1))) * EARTH_RADIUS_KM
     known = sum(weights[host] for host in distances)

@@ -122,7 +122,7 @@ def test_the_arithmetic_gives_the_weight_of_the_draw(
             factors = dict(mirror["weight"])
             assert ("nearness" in factors) == (place is not None and address != "unknown")
             nearness = factors.get("nearness", 1.0)
-            assert product == pytest.approx(index.categories[0].weights[numbers[mirror["host"]]] * nearness)
+            assert product == pytest.approx(index.categories[0].law.weights[numbers[mirror["host"]]] * nearness)
             assert product == pytest.approx(prod(factors.values())) or prod(factors.values()) == 0.0
         else:
             assert mirror["code"] in ("netblock", "location", "asn")

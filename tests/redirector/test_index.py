@@ -114,7 +114,7 @@ def test_a_host_without_bandwidth_has_a_little() -> None:
     """In the reference its request dies without an answer (D2)."""
     bare = Category("c", "", {0: ("http://h",)}, {}, {})
     (index,) = build(MirrorlistCache(1, 1, hosts=[host(0, "SE", 0)], categories=[bare])).categories
-    assert index.weights.tolist() == [1.0]
+    assert index.law.weights.tolist() == [1.0]
 
 
 def test_hosts_in_embargoed_countries_are_served_nowhere() -> None:
