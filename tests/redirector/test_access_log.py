@@ -126,10 +126,12 @@ def test_it_is_opened_anew_on_demand(tmp_path: Path) -> None:
     log = logging_to(path, interval=3600)
     eventually(path.exists)
     path.rename(tmp_path / "access.log.1")
-    log.write(ENTRY)
     log.reopen_soon()
-    eventually(lambda: path.exists() and path.read_text() == line(ENTRY))
+    eventually(path.exists)
+    log.write(ENTRY)  # not before: it could still have gone into the old file
     log.close()
+    assert path.read_text() == line(ENTRY)
+    assert (tmp_path / "access.log.1").read_text() == ""
 
 
 def test_a_full_disk_costs_lines_that_are_counted_and_one_complaint(caplog: pytest.LogCaptureFixture) -> None:
