@@ -111,6 +111,7 @@ DEMO = sorted({*REDIRECTOR, *CRAWLER, *FRONTEND, "createrepo-c>=1.1,<2"})
 # comes with mypy; the same source runs without (docs/decisions/0014).
 COMPILED = [
     "mm_lib/cache/table.py",
+    "mm_lib/geo_records.py",
     *[
         f"mm_redirector/{name}.py"
         for name in (

@@ -1,4 +1,4 @@
-"""Records of MMDB files, as MaxMind and as ip-location-db write them. (The redirector reads them by itself: geo.py.)"""
+"""Records of MMDB files, as MaxMind and as ip-location-db write them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 def country_of(record: Mapping[str, Any]) -> str:
     """ISO code in capitals; "" if unknown. MaxMind nests the code, the databases of ip-location-db do not."""
-    nested = record.get("country")
-    code = (nested.get("iso_code") if isinstance(nested, dict) else None) or record.get("country_code")
+    code = record.get("country_code")
+    if code is None and isinstance(nested := record.get("country"), dict):
+        code = nested.get("iso_code")
     return code.upper() if isinstance(code, str) else ""
 
 

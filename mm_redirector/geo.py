@@ -13,6 +13,7 @@ from typing import Any
 import maxminddb
 
 from mm_lib.cache.file import Stamp, stamp
+from mm_lib.geo_records import asn_of, country_of, place_of
 from mm_lib.settings import GeoSettings
 
 logger = logging.getLogger(__name__)
@@ -85,37 +86,16 @@ class GeoData:
         """ISO code in capitals; "" if unknown."""
         for database in self._countries:
             if database.usable:
-                record = database.get(address)
-                # MaxMind nests the code, the databases of ip-location-db do not.
-                code = record.get("country_code")
-                if code is None and type(nested := record.get("country")) is dict:
-                    code = nested.get("iso_code")
-                return code.upper() if type(code) is str else ""
+                return country_of(database.get(address))
         return (self._embedded(address) or "") if self._embedded else ""
 
     def place(self, address: str) -> tuple[float, float] | None:
-        """Latitude and longitude in degrees of the client's city; None where only the country is known.
-
-        Databases give the middle of a country for addresses whose city they do not know: nobody stands there.
-        """
-        if self._city is None:
-            return None
-        record = self._city.get(address)
-        point = record.get("location")
-        if not record.get("city") or not isinstance(point, dict):
-            return None
-        latitude, longitude = point.get("latitude"), point.get("longitude")
-        if isinstance(latitude, int | float) and isinstance(longitude, int | float):
-            return float(latitude), float(longitude)
-        return None
+        """Latitude and longitude in degrees of the client's city; None where only the country is known."""
+        return place_of(self._city.get(address)) if self._city else None
 
     def asn(self, address: str) -> int | None:
         """The autonomous system that announces the address."""
-        if self._asn is None:
-            return None
-        record = self._asn.get(address)
-        number = record.get("autonomous_system_number") or record.get("asn")
-        return number if isinstance(number, int) else None
+        return asn_of(self._asn.get(address)) if self._asn else None
 
     def refresh(self) -> None:
         """Open the databases that were replaced."""

@@ -125,10 +125,11 @@ class Law:
 class Draw:
     """How hosts are put in order for one client: anew for each request."""
 
-    __slots__ = ("_random", "nearness")
+    __slots__ = ("_random", "_whole", "nearness")
 
     def __init__(self, random: Random, nearness: Nearness | None = None) -> None:
         self._random = random
+        self._whole = nearness is not None  # each host has a key that depends on the client
         self.nearness = nearness
 
     def first(self, mask: int, most: int, law: Law | None, pool: Pool | None = None, tries: int = 0) -> list[int]:
@@ -137,9 +138,10 @@ class Draw:
         From a pool that has them, and perhaps others, they are drawn one by one at first: the same law, for whoever
         may not be drawn (again) is passed over. What so many tries do not find is found by putting the rest in order.
         """
-        if law is None or pool is None or self.nearness is not None:
-            few = self.nearness is None and mask.bit_count() < FEW
-            return self._few(mask, most, law) if few else self._in_order(mask, most, law)
+        if self._whole:
+            return self._in_order(mask, most, law)
+        if law is None or pool is None:
+            return (self._few if mask.bit_count() < FEW else self._in_order)(mask, most, law)
         found: list[int] = []
         while tries > 0 and len(found) < most:
             number = min(most + most // 2 + SPARE, tries)
@@ -194,17 +196,7 @@ class StableDraw(Draw):
         random = Random(np.random.default_rng(number), ahead=size)  # one for each host, by its number
         super().__init__(random, nearness)
         self._all = random.variates(size)
-
-    def first(
-        self,
-        mask: int,
-        most: int,
-        law: Law | None,
-        pool: Pool | None = None,  # noqa: ARG002  # to draw one by one would need as many variates as tries
-        tries: int = 0,  # noqa: ARG002
-    ) -> list[int]:
-        """At most so many of the hosts, by weight and by what each host's variate is."""
-        return self._in_order(mask, most, law)
+        self._whole = True
 
     def _variates(self, hosts: Hosts) -> Numbers:
         return self._all.take(hosts)
